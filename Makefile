@@ -1,0 +1,98 @@
+# Building a Large Language Model from Scratch: every command of the project. `make` alone lists them.
+# Works with GNU make 3.81, which macOS has.
+#
+#   PYTHON=python3.12                 the interpreter from which .venv is made
+#   BOOK_FLAGS="-W -n --keep-going"   passed to jupyter-book: warnings are errors, as on every commit
+#   PYTEST_FLAGS="-x"                 passed to every pytest run of `make test`
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.SUFFIXES:
+.PHONY: help env book pdf test export execute lab clean
+
+PYTHON ?= python3
+BOOK_FLAGS ?=
+PYTEST_FLAGS ?=
+WORKERS ?= 2
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+READY := $(VENV)/.ready
+
+# Notebooks and tests keep their artifacts in the project, whatever the reader's own cache holds, and need no network.
+execute test: export LLMBOOK_HOME := $(CURDIR)/.workspace
+execute test: export PYTHONHASHSEED := 0
+execute test: export TOKENIZERS_PARALLELISM := false
+execute test: export HF_HUB_OFFLINE := 1
+export JUPYTER_PLATFORM_DIRS := 1
+export PYDEVD_DISABLE_FILE_VALIDATION := 1
+# Two workers share the cores; without this each would use them all.
+THREADS := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); t=$$(( n / $(WORKERS) )); echo $$(( t > 0 ? t : 1 )))
+
+help:
+	@echo "make book      set up .venv and render the HTML book from the stored outputs"
+	@echo "make test      re-export, house tests, strict nbval over all chapters, pytest"
+	@echo "make pdf       the book as a PDF (needs XeLaTeX; says which packages)"
+	@echo "make lab       JupyterLab on the chapters"
+	@echo "make export    write llmbook/ from the notebooks"
+	@echo "make execute   run the notebooks and store their outputs   [NB=path] [FRESH=1]"
+	@echo "make clean     remove what was built (keeps .venv and the workspace)"
+
+# ---------------------------------------------------------------- environment
+
+env: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "make: $(PYTHON) not found. Install Python 3.11 or newer, or name one: make book PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make: $$($(PYTHON) --version 2>&1) is too old: the book needs Python 3.11 or newer. Name one: make book PYTHON=python3.12" >&2; exit 1; }
+	@if [ -e $(VENV) ] && ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	  echo "The Python in $(VENV) is broken or too old; making it anew"; rm -rf $(VENV); fi
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "make: could not make $(VENV). On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Installing the pinned environment into $(VENV) (some minutes the first time)"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[book,test]'
+	@touch $@
+
+# ---------------------------------------------------------------- the book
+
+book: $(READY)
+	@$(BIN)/python theme/build.py html $(BOOK_FLAGS)
+
+pdf: $(READY)
+	@$(BIN)/python theme/build.py pdf $(BOOK_FLAGS)
+
+# ---------------------------------------------------------------- notebooks
+
+export: $(READY)
+	@$(BIN)/python theme/export.py
+
+execute: export
+	@$(BIN)/python theme/execute.py $(if $(FRESH),--fresh) $(NB)
+
+lab: $(READY)
+	@$(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/chapters
+
+# ---------------------------------------------------------------- tests
+
+# All four parts run, so that one look shows everything that is wrong.
+test: $(READY)
+	@failed=; start=$$SECONDS; \
+	echo "== export: llmbook/ is what the notebooks say"; \
+	$(BIN)/python theme/export.py --check || failed="$$failed export"; \
+	echo "== house: the laws of CONTRIBUTING.md"; \
+	MPLBACKEND=Agg $(BIN)/python -m pytest -q -n $(WORKERS) tests/house $(PYTEST_FLAGS) || failed="$$failed house"; \
+	echo "== chapters: every cell runs and prints what is stored"; \
+	env -u MPLBACKEND OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q --nbval --nbval-cell-timeout=900 \
+	  -n $(WORKERS) --dist loadfile chapters $(PYTEST_FLAGS) || failed="$$failed chapters"; \
+	echo "== tests: the package against its oracles, and the built pages"; \
+	MPLBACKEND=Agg OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile tests \
+	  --ignore=tests/house $(PYTEST_FLAGS) || failed="$$failed tests"; \
+	if [ -n "$$failed" ]; then echo "FAILED after $$((SECONDS - start)) s:$$failed" >&2; exit 1; fi; \
+	echo "All passed in $$((SECONDS - start)) s: export, house, chapters, tests."
+
+clean:
+	@rm -rf _build .pytest_cache .hypothesis build *.egg-info
+	@find . -name .venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -print0 | xargs -0 rm -rf
+	@[ ! -x $(BIN)/python ] || rm -f $(READY)
+	@echo "Removed what was built. $(VENV) and .workspace stay; delete them by hand to start from nothing."

@@ -1,0 +1,11 @@
+"""Settings that every pytest run of the project needs, `pytest --nbval chapters` included."""
+
+import os
+from pathlib import Path
+
+# Artifacts of notebooks and tests stay in the project; `make test` sets the same.
+os.environ.setdefault("LLMBOOK_HOME", str(Path(__file__).parent / ".workspace"))
+os.environ.setdefault("PYTHONHASHSEED", "0")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")

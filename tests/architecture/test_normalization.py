@@ -1,0 +1,80 @@
+"""Normalizations against PyTorch, transformers and float64."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from llmbook.architecture.normalization import LayerNorm, RMSNorm, layer_norm, rms_norm
+
+
+def draw(*shape, dtype=torch.float64, seed=0):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+@pytest.mark.parametrize("shape", [(16,), (3, 16), (2, 3, 4, 16), (1, 1)])
+@pytest.mark.parametrize("eps", [1e-6, 1e-2])
+def test_match_torch_in_float64(shape, eps):
+    x, w, b = draw(*shape) + 0.5, draw(shape[-1], seed=1), draw(shape[-1], seed=2)
+    torch.testing.assert_close(rms_norm(x, w, eps), F.rms_norm(x, shape[-1:], w, eps), rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(rms_norm(x, eps=eps), F.rms_norm(x, shape[-1:], None, eps), rtol=1e-12, atol=1e-14)
+    centered = x - x.mean(-1, keepdim=True)
+    expected = centered / (centered.square().mean(-1, keepdim=True) + eps).sqrt() * w + b
+    torch.testing.assert_close(layer_norm(x, w, b, eps), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_gradients():
+    leaves = [draw(3, 8).requires_grad_(), draw(8, seed=1).requires_grad_(), draw(8, seed=2).requires_grad_()]
+    assert torch.autograd.gradcheck(rms_norm, leaves[:2])
+    assert torch.autograd.gradcheck(layer_norm, leaves)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rms_norm_matches_llama(dtype):
+    llama = pytest.importorskip("transformers.models.llama.modeling_llama")
+    theirs, ours = llama.LlamaRMSNorm(64, eps=1e-6), RMSNorm(64, eps=1e-6)
+    with torch.no_grad():
+        theirs.weight.copy_(draw(64, seed=1))
+    ours.load_state_dict(theirs.state_dict())
+    x = draw(5, 64, dtype=dtype)
+    tolerance = {"rtol": 2**-6, "atol": 1e-3} if dtype == torch.bfloat16 else {}
+    torch.testing.assert_close(ours(x).float(), theirs(x).float(), **tolerance)
+
+
+def test_bfloat16_rounds_at_most_three_times():
+    x, w = draw(200, 256, dtype=torch.bfloat16), draw(256, dtype=torch.float32, seed=1)
+    exact = rms_norm(x.double(), w.bfloat16().double())
+    result = rms_norm(x, w)
+    assert result.dtype == torch.bfloat16
+    assert ((result.double() - exact).abs() <= 3.05 * 2**-8 * exact.abs()).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("norm", [RMSNorm(64), LayerNorm(64)])
+def test_dtype_is_kept_also_under_autocast(norm, dtype):
+    x = (draw(3, 64) * 300).to(dtype)  # squares overflow float16
+    expected = norm(x.double())
+    assert norm(x).dtype == dtype
+    torch.testing.assert_close(norm(x).double(), expected, rtol=0.02, atol=0.02)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert norm(x).dtype == dtype
+
+
+def test_zero_vectors_give_zero_and_finite_gradients():
+    x = torch.zeros(2, 8, requires_grad=True)
+    for norm in (RMSNorm(8), LayerNorm(8)):
+        y = norm(x)
+        assert torch.equal(y, torch.zeros(2, 8))
+        (gradient,) = torch.autograd.grad((y * torch.arange(8)).sum(), x)
+        assert gradient.isfinite().all()
+
+
+def test_variance_divides_by_the_width():
+    assert layer_norm(torch.tensor([1.0, 1.0, 3.0, 3.0]), eps=0.0).tolist() == pytest.approx([-1, -1, 1, 1])
+
+
+def test_reset():
+    norm = LayerNorm(4)
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    norm.reset_parameters()
+    assert norm.weight.tolist() == [1] * 4 and norm.bias.tolist() == [0] * 4

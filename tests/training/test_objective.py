@@ -1,0 +1,98 @@
+"""The loss against PyTorch in float64, and bits per byte against an arithmetic coder's bound."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmbook.training.objective import (
+    IGNORED, bits_per_byte, check_targets, cross_entropy, linear_cross_entropy, linear_cross_entropy_chunk, log_sum_exp,
+    perplexity)
+
+
+def draw(rows, width, vocabulary, seed=0, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    hidden = torch.randn(rows, width, generator=generator).to(dtype).requires_grad_()
+    weight = torch.randn(vocabulary, width, generator=generator).to(dtype).requires_grad_()
+    targets = torch.randint(0, vocabulary, (rows,), generator=generator)
+    return hidden, weight, targets
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
+def test_log_sum_exp_matches_torch(scale):
+    logits = scale * torch.randn(5, 7, 30, dtype=torch.float64)
+    torch.testing.assert_close(log_sum_exp(logits), torch.logsumexp(logits, -1))
+
+
+@given(st.integers(1, 40), st.integers(2, 30), st.integers(0, 1000))
+@settings(max_examples=30, deadline=None)
+def test_cross_entropy_matches_torch(rows, vocabulary, seed):
+    _, logits, targets = draw(vocabulary, vocabulary, rows, seed)
+    targets = torch.randint(0, vocabulary, (rows,), generator=torch.Generator().manual_seed(seed))
+    targets[1::3] = IGNORED
+    expected = F.cross_entropy(logits.double(), targets)
+    assert cross_entropy(logits, targets).item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+@given(rows=st.integers(1, 50), vocabulary=st.integers(2, 40), chunk=st.integers(1, 60), seed=st.integers(0, 1000))
+@settings(max_examples=30, deadline=None)
+def test_fused_loss_and_gradients_match_torch(rows, vocabulary, chunk, seed):
+    hidden, weight, targets = draw(rows, 8, vocabulary, seed)
+    targets[1::4] = IGNORED
+    exact_hidden, exact_weight = (t.detach().double().requires_grad_() for t in (hidden, weight))
+    expected = F.cross_entropy(exact_hidden @ exact_weight.T, targets)
+    (2.5 * expected).backward()
+    loss = linear_cross_entropy(hidden, weight, targets, rows=chunk)
+    (2.5 * loss).backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5, abs=1e-5)
+    torch.testing.assert_close(hidden.grad.double(), exact_hidden.grad, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(weight.grad.double(), exact_weight.grad, atol=1e-5, rtol=1e-4)
+
+
+def test_fused_loss_under_autocast_stays_close():
+    hidden, weight, targets = draw(512, 64, 100)
+    weight = (weight.detach() * 0.1).requires_grad_()
+    expected = F.cross_entropy(hidden.double() @ weight.double().T, targets)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = linear_cross_entropy(hidden, weight, targets)
+    assert loss.dtype == torch.float32 and loss.item() == pytest.approx(expected.item(), rel=2e-3)
+    loss.backward()
+    wanted = torch.autograd.grad(expected, weight)[0]
+    assert F.cosine_similarity(weight.grad.flatten().double(), wanted.flatten().double(), dim=0) > 0.999
+    assert weight.grad.dtype == torch.float32
+
+
+def test_chunk_is_a_sum():
+    hidden, weight, targets = (t.detach() for t in draw(10, 8, 20))
+    counted = torch.ones(10, dtype=torch.bool)
+    loss, by_hidden, by_weight = linear_cross_entropy_chunk(hidden, weight, targets, counted)
+    assert loss.item() == pytest.approx(F.cross_entropy(hidden @ weight.T, targets, reduction="sum").item(), rel=1e-5)
+    assert by_hidden.shape == hidden.shape and by_weight.shape == weight.shape
+
+
+@pytest.mark.parametrize("bad, message", [(50, "0 to 49"), (-1, "-1 to")])
+def test_a_target_outside_the_vocabulary_is_named(bad, message):
+    with pytest.raises(ValueError, match=message):
+        check_targets(torch.tensor([1, bad]), 50)
+
+
+def test_no_target_at_all():
+    with pytest.raises(ValueError, match="no position is left"):
+        cross_entropy(torch.zeros(2, 5), torch.tensor([IGNORED, IGNORED]))
+
+
+def test_shapes_that_do_not_fit():
+    with pytest.raises(ValueError, match="need targets"):
+        cross_entropy(torch.zeros(2, 3, 5), torch.zeros(3, 2, dtype=torch.int64))
+    with pytest.raises(ValueError, match="do not fit"):
+        linear_cross_entropy(torch.zeros(4, 8), torch.zeros(10, 7), torch.zeros(4, dtype=torch.int64))
+
+
+def test_perplexity_and_bits():
+    assert perplexity(math.log(4096)) == pytest.approx(4096)
+    assert bits_per_byte(8 * math.log(2) * 10, 10) == pytest.approx(8)
+    with pytest.raises(ValueError, match="at least one byte"):
+        bits_per_byte(1.0, 0)

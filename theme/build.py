@@ -1,0 +1,105 @@
+"""Render the book from the outputs stored in its notebooks.
+
+    python theme/build.py html [jupyter-book flags]
+    python theme/build.py pdf  [jupyter-book flags]
+
+With `-W -n --keep-going` every warning is an error, as on every commit. The PDF also fails on a missing glyph and on code
+that runs out of the margin.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+HTML = ROOT / "_build" / "html" / "index.html"
+PDF = ROOT / "_build" / "latex" / "llmbook.pdf"
+PACKAGES = ROOT / "theme" / "latex" / "packages.txt"
+TOOLS = ("xelatex", "latexmk", "xindy")
+MAX_OVERFULL_POINTS = 10.0  # what sticks out less than 3.5 mm stays on the paper and is hardly seen
+
+
+def jupyter_book(flags: list[str], log: Path) -> int:
+    """Run jupyter-book with its output in `log`; return its exit status."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if "-W" in flags and "--all" not in flags:
+        flags = [*flags, "--all"]  # a page that is up to date would not repeat its warnings
+    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(ROOT), *flags]
+    with log.open("w", encoding="utf-8") as file:
+        return subprocess.run(command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, env=clean_environment()).returncode
+
+
+def clean_environment() -> dict[str, str]:
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore::DeprecationWarning", "max_print_line": "1000"}
+    environment.setdefault("SOURCE_DATE_EPOCH", "1767225600")  # pages and PDF carry no build date
+    return environment
+
+
+def missing_tools() -> list[str]:
+    return [tool for tool in TOOLS if shutil.which(tool) is None]
+
+
+def latex_problems(log: str) -> list[str]:
+    """Return what a LaTeX log says about characters without a glyph and boxes that leave the margin."""
+    glyphs = sorted(set(re.findall(r"Missing character: There is no (.+?) (?:\(.*?\) )?in font (.+?)[/:!]", log)))
+    found = [f"no glyph for {character} in {font}: see theme/latex/fonts.tex" for character, font in glyphs]
+    for points, where in re.findall(r"Overfull \\hbox \(([\d.]+)pt too wide\) ([^\n]*)", log):
+        if float(points) > MAX_OVERFULL_POINTS:
+            found.append(f"a line is {float(points):.0f} pt too wide {where}: shorten it, or give it a place to break")
+    return found
+
+
+def report(log: Path, status: int) -> None:
+    text = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text(encoding="utf-8", errors="replace"))
+    log.write_text(text, encoding="utf-8")
+    lines = text.splitlines()
+    warnings = list(dict.fromkeys(line for line in lines if "WARNING" in line or "ERROR" in line))
+    for line in warnings[:60]:
+        print(line.replace(f"{ROOT}/", ""), file=sys.stderr)
+    if status:
+        if not warnings:
+            print("\n".join(lines[-40:]), file=sys.stderr)
+        print(f"jupyter-book failed with {len(warnings)} warnings; its whole log is {log.relative_to(ROOT)}", file=sys.stderr)
+
+
+def build_html(flags: list[str]) -> int:
+    log = ROOT / "_build" / "html.log"
+    status = jupyter_book(flags, log)
+    report(log, status)
+    if status == 0:
+        print(f"The book is ready. Open {HTML.relative_to(ROOT)} in a browser:\n  {HTML.as_uri()}")
+    return status
+
+
+def build_pdf(flags: list[str]) -> int:
+    if missing := missing_tools():
+        packages = " ".join(PACKAGES.read_text(encoding="utf-8").split())
+        print(f"The PDF needs {', '.join(missing)}, which this machine lacks. On Debian and Ubuntu:", file=sys.stderr)
+        print(f"  apt-get install --no-install-recommends {packages}", file=sys.stderr)
+        return 1
+    log = ROOT / "_build" / "pdf.log"
+    status = jupyter_book(["--builder", "pdflatex", *flags], log)
+    report(log, status)
+    if status:
+        return status
+    problems = latex_problems(PDF.with_suffix(".log").read_text(encoding="utf-8", errors="replace"))
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    print(f"The PDF is ready: {PDF.relative_to(ROOT)}")
+    return 1 if problems and "-W" in flags else 0
+
+
+def main() -> int:
+    if len(sys.argv) < 2 or sys.argv[1] not in ("html", "pdf"):
+        print(__doc__, file=sys.stderr)
+        return 2
+    return {"html": build_html, "pdf": build_pdf}[sys.argv[1]](sys.argv[2:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
