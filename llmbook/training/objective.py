@@ -6,13 +6,13 @@
 __all__ = ['IGNORED', 'log_sum_exp', 'check_targets', 'cross_entropy', 'linear_cross_entropy_chunk', 'LinearCrossEntropy',
            'linear_cross_entropy', 'perplexity', 'bits_per_byte']
 
-# %% ../../chapters/05_training/01_objective.ipynb #48ce4bf6
+# %% ../../chapters/05_training/01_objective.ipynb #69fa9735
 import math
 
 import torch
 from torch import Tensor
 
-# %% ../../chapters/05_training/01_objective.ipynb #3c3e968e
+# %% ../../chapters/05_training/01_objective.ipynb #d2a26a5c
 def log_sum_exp(logits: Tensor) -> Tensor:
     """The logarithm of the sum of exponentials over the last dimension, in nats: [..., V] -> [...].
 
@@ -21,7 +21,7 @@ def log_sum_exp(logits: Tensor) -> Tensor:
     largest = logits.amax(-1, keepdim=True)
     return (logits - largest).exp().sum(-1).log() + largest.squeeze(-1)
 
-# %% ../../chapters/05_training/01_objective.ipynb #3e69a8f4
+# %% ../../chapters/05_training/01_objective.ipynb #a4c253fb
 IGNORED = -100
 
 
@@ -43,7 +43,7 @@ def check_targets(targets: Tensor, vocab_size: int) -> Tensor:
                              f"ids 0 to {vocab_size - 1}: use the tokenizer that it was built for")
     return counted
 
-# %% ../../chapters/05_training/01_objective.ipynb #a5df0f52
+# %% ../../chapters/05_training/01_objective.ipynb #d679b95f
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean surprise at the targets, in nats per token, as a scalar float32.
 
@@ -62,7 +62,7 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     surprise = log_sum_exp(logits) - chosen
     return (surprise * counted).sum() / counted.sum()
 
-# %% ../../chapters/05_training/01_objective.ipynb #ab42d355
+# %% ../../chapters/05_training/01_objective.ipynb #543f2a19
 def linear_cross_entropy_chunk(hidden: Tensor, weight: Tensor, targets: Tensor, counted: Tensor) -> tuple:
     """Summed loss of a chunk of rows, and its gradients by states and weight.
 
@@ -78,7 +78,7 @@ def linear_cross_entropy_chunk(hidden: Tensor, weight: Tensor, targets: Tensor, 
     error = error.mul_(counted.unsqueeze(-1)).to(hidden.dtype)
     return loss, error @ weight, error.T @ hidden
 
-# %% ../../chapters/05_training/01_objective.ipynb #ece2ed4e
+# %% ../../chapters/05_training/01_objective.ipynb #3a24455a
 class LinearCrossEntropy(torch.autograd.Function):
     """`linear_cross_entropy` with its hand-written gradient."""
 
@@ -106,7 +106,7 @@ class LinearCrossEntropy(torch.autograd.Function):
         by_hidden, by_weight = ctx.saved_tensors
         return by_hidden * upstream, by_weight * upstream, None, None, None
 
-# %% ../../chapters/05_training/01_objective.ipynb #d3287133
+# %% ../../chapters/05_training/01_objective.ipynb #157c06b6
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, rows: int = 1024) -> Tensor:
     """`cross_entropy(hidden @ weight.T, targets)` without ever holding more than `rows` rows of the logits.
 
@@ -125,12 +125,12 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, rows: 
     states = hidden.reshape(-1, hidden.shape[-1])
     return LinearCrossEntropy.apply(states, weight, targets.reshape(-1), counted.reshape(-1), rows)
 
-# %% ../../chapters/05_training/01_objective.ipynb #e54be903
+# %% ../../chapters/05_training/01_objective.ipynb #3bd5adb1
 def perplexity(nats_per_token: float) -> float:
     """The number of equally likely choices with this average surprise: exp of nats per token."""
     return float(torch.tensor(nats_per_token, dtype=torch.float64).exp())
 
-# %% ../../chapters/05_training/01_objective.ipynb #0337ee2a
+# %% ../../chapters/05_training/01_objective.ipynb #012e070b
 def bits_per_byte(total_nats: float, text_bytes: int) -> float:
     """Average surprise in bits per byte of UTF-8 text, comparable across tokenizers.
 

@@ -7,16 +7,16 @@ __all__ = ['PRESETS', 'Preset', 'choose_preset', 'prepare_shards', 'save_model',
            'finish_training', 'train_base_model', 'pretrain', 'heal_prompt', 'draw_healed', 'complete_text',
            'load_base_model']
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #e330f530
+# %% ../../chapters/05_training/07_pretraining.ipynb #02e1b585
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #4378d73a
+# %% ../../chapters/05_training/07_pretraining.ipynb #d41dfb71
 import torch
 from torch import Tensor
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #1c3105fc
+# %% ../../chapters/05_training/07_pretraining.ipynb #ff3c60fa
 from ..architecture.generation import generate, sample_next
 from ..architecture.transformer import ModelConfig, Transformer
 from ..preliminaries.workspace import Artifact, Workspace, derive_seed, file_sha256, write_atomic
@@ -24,7 +24,7 @@ from ..tokenization.shards import Shard, ShardConfig, build_shards
 from .loader import TokenWindows
 from .trainer import TrainConfig, Trainer
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #cdd6a4eb
+# %% ../../chapters/05_training/07_pretraining.ipynb #8159fd93
 @dataclass(frozen=True)
 class Preset:
     """A run from text to model: the source, the held-out percentage, the shape of the model, and its training.
@@ -37,7 +37,7 @@ class Preset:
     source: str = "stdlib"
     held_out_percent: int = 5
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #32fd2f7d
+# %% ../../chapters/05_training/07_pretraining.ipynb #68c7de7b
 PRESETS = {
     "tiny": Preset(
         ModelConfig(vocab_size=512, context=64, width=64, layers=2, heads=2),
@@ -58,7 +58,7 @@ def choose_preset(name: str) -> Preset:
         raise ValueError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
     return PRESETS[name]
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #9d99530e
+# %% ../../chapters/05_training/07_pretraining.ipynb #f899f4dc
 def prepare_shards(workspace: Workspace, preset: Preset, progress: bool = True) -> tuple[Artifact, Artifact]:
     """The tokenizer and the shards that a preset needs, built if they are not there.
 
@@ -73,7 +73,7 @@ def prepare_shards(workspace: Workspace, preset: Preset, progress: bool = True) 
     shards = build_shards(workspace, corpus, tokenizer, ShardConfig(preset.held_out_percent), progress)
     return tokenizer, shards
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #a2352f34
+# %% ../../chapters/05_training/07_pretraining.ipynb #4dc334f6
 def save_model(model: Transformer, folder: Path) -> None:
     """Write `model.safetensors` and `config.json` into a folder, each atomically."""
     from safetensors.torch import save
@@ -100,7 +100,7 @@ def load_model(folder: str | Path, device: str = "cpu") -> Transformer:
         raise ValueError(f"{folder} holds no model that can be loaded: {reason}") from error
     return model.eval().to(device)
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #2d4a70fc
+# %% ../../chapters/05_training/07_pretraining.ipynb #2be3cc78
 def training_is_done(folder: Path) -> bool:
     """Whether a folder holds the summary of a finished training and the weights that it vouches for."""
     try:
@@ -109,7 +109,7 @@ def training_is_done(folder: Path) -> bool:
     except (OSError, ValueError, KeyError):
         return False
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #a40dceb7
+# %% ../../chapters/05_training/07_pretraining.ipynb #ee89f70a
 def finish_training(model: Transformer, folder: Path, tokenizer: Artifact, summary: dict) -> None:
     """Write model, tokenizer and summary, in this order."""
     save_model(model, folder)
@@ -117,7 +117,7 @@ def finish_training(model: Transformer, folder: Path, tokenizer: Artifact, summa
     facts = summary | {"model_sha256": file_sha256(folder / "model.safetensors")}
     write_atomic(folder / "summary.json", json.dumps(facts, indent=1))
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #64d6a928
+# %% ../../chapters/05_training/07_pretraining.ipynb #57d47172
 def train_base_model(workspace: Workspace, tokenizer: Artifact, shards: Artifact, model: ModelConfig,
                      training: TrainConfig, device: str = "cpu", progress: bool = True) -> Artifact:
     """The artifact `model` that this training on these shards gives, trained or resumed if it is not there.
@@ -143,13 +143,13 @@ def train_base_model(workspace: Workspace, tokenizer: Artifact, shards: Artifact
 
     return workspace.build("model", {"model": shape, "training": training, "version": 1}, builder, [tokenizer, shards])
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #15da10fb
+# %% ../../chapters/05_training/07_pretraining.ipynb #4325d63b
 def pretrain(workspace: Workspace, preset: Preset, device: str = "cpu", progress: bool = True) -> Artifact:
     """The base model of a preset, with all that it needs, from nothing or from where an earlier call was stopped."""
     tokenizer, shards = prepare_shards(workspace, preset, progress)
     return train_base_model(workspace, tokenizer, shards, preset.model, preset.training, device, progress)
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #f6b0cb58
+# %% ../../chapters/05_training/07_pretraining.ipynb #4772cba8
 def heal_prompt(ids: list[int], tokens: list[bytes], special: int) -> tuple[list[int], list[int]]:
     """Ids without the last, and the ids whose bytes begin with the last one's, itself included.
 
@@ -158,7 +158,7 @@ def heal_prompt(ids: list[int], tokens: list[bytes], special: int) -> tuple[list
     prefix = tokens[ids[-1]]
     return ids[:-1], [i for i, token in enumerate(tokens[: len(tokens) - special]) if token.startswith(prefix)]
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #a6c96b97
+# %% ../../chapters/05_training/07_pretraining.ipynb #ab7adff6
 @torch.no_grad()
 def draw_healed(model: Transformer, ids: Tensor, allowed: list[int], generator: torch.Generator | None,
                 **sampling) -> Tensor:
@@ -169,7 +169,7 @@ def draw_healed(model: Transformer, ids: Tensor, allowed: list[int], generator: 
     drawn = sample_next(logits.masked_fill(blocked, -torch.inf), generator=generator, **sampling)
     return torch.cat((ids, drawn[:, None]), dim=1)
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #1e00e77b
+# %% ../../chapters/05_training/07_pretraining.ipynb #9251c884
 def complete_text(model: Transformer, tokenizer, prompt: str, max_new_tokens: int = 200, *, seed: int = 0,
                   temperature: float = 0.8, top_k: int | None = 50, top_p: float | None = None) -> str:
     """The prompt and what the model writes after it, up to `max_new_tokens` tokens or the end of the document.
@@ -185,19 +185,17 @@ def complete_text(model: Transformer, tokenizer, prompt: str, max_new_tokens: in
     device = model.output_weight.device
     generator = torch.Generator(device).manual_seed(seed)
     sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-    end, prompt_ids = tokenizer.end_of_text_id, tokenizer.encode(prompt)
-    left = max_new_tokens
-    ids = torch.tensor([[end]], device=device)
-    if prompt_ids and max_new_tokens > 0:
-        kept, allowed = heal_prompt(prompt_ids, tokenizer.tokens, len(tokenizer.special_tokens))
-        ids = torch.tensor([[end, *kept]], device=device)
-        ids, left = draw_healed(model, ids, allowed, generator, **sampling), left - 1
-    elif prompt_ids:
-        ids = torch.tensor([[end, *prompt_ids]], device=device)
+    end, ids, allowed = tokenizer.end_of_text_id, tokenizer.encode(prompt), None
+    if ids and max_new_tokens > 0:
+        ids, allowed = heal_prompt(ids, tokenizer.tokens, len(tokenizer.special_tokens))
+    ids = torch.tensor([ids or [end]], device=device)
+    if allowed is not None:
+        ids = draw_healed(model, ids, allowed, generator, **sampling)
+    left = max_new_tokens - (allowed is not None)
     ids = generate(model, ids, left, generator=generator, stop_id=end, **sampling)
     return tokenizer.decode([token for token in ids[0].tolist() if token != end])
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #3017f904
+# %% ../../chapters/05_training/07_pretraining.ipynb #e0af1bb1
 def load_base_model(workspace: Workspace, key_prefix: str | None = None, device: str = "cpu"):
     """The newest trained model, or the one whose key begins with `key_prefix`, and its tokenizer.
 

@@ -6,9 +6,9 @@
 __all__ = ['check_train_config', 'TrainConfig', 'product_seconds', 'fastest_precision', 'autocast_to', 'accumulate_gradients',
            'evaluate_bits', 'training_state', 'restore_training_state', 'save_checkpoint', 'checkpoint_names',
            'load_checkpoint', 'read_metrics', 'MetricsLog', 'machine_choices', 'TrainingDiverged', 'progress_bar',
-           'Trainer']
+           'show_progress', 'TrainingRun', 'set_rates', 'require_finite', 'SteppingRun', 'Trainer']
 
-# %% ../../chapters/05_training/05_trainer.ipynb #a7d4e55d
+# %% ../../chapters/05_training/05_trainer.ipynb #c73fab71
 import contextlib
 import json
 import os
@@ -19,12 +19,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
-# %% ../../chapters/05_training/05_trainer.ipynb #8d82bf6a
+# %% ../../chapters/05_training/05_trainer.ipynb #5a25ff70
 import numpy as np
 import torch
 from torch import Tensor
 
-# %% ../../chapters/05_training/05_trainer.ipynb #08ae4bfe
+# %% ../../chapters/05_training/05_trainer.ipynb #f9afc138
 from ..architecture.transformer import Transformer
 from ..preliminaries.workspace import file_sha256, log, write_atomic
 from .loader import TokenWindows, reading_batches
@@ -32,7 +32,7 @@ from .objective import bits_per_byte, linear_cross_entropy
 from .optimizers import build_optimizers
 from .schedule import clip_gradients, warmup_cosine
 
-# %% ../../chapters/05_training/05_trainer.ipynb #99e1fad9
+# %% ../../chapters/05_training/05_trainer.ipynb #ef03b78e
 def check_train_config(config: "TrainConfig") -> None:
     """Refuse settings that cannot work.
 
@@ -57,7 +57,7 @@ def check_train_config(config: "TrainConfig") -> None:
         raise ValueError(f"final_fraction={config.final_fraction} must be from 0 to 1, and "
                          f"weight_decay={config.weight_decay} at least 0")
 
-# %% ../../chapters/05_training/05_trainer.ipynb #480b1142
+# %% ../../chapters/05_training/05_trainer.ipynb #bf28bbc0
 @dataclass(frozen=True)
 class TrainConfig:
     """How a model is trained. One step reads `batch_size` windows, `micro_batch_size` at a time.
@@ -85,7 +85,7 @@ class TrainConfig:
     def __post_init__(self):
         check_train_config(self)
 
-# %% ../../chapters/05_training/05_trainer.ipynb #e5b3d035
+# %% ../../chapters/05_training/05_trainer.ipynb #237c8812
 def product_seconds(device: str, dtype: torch.dtype, size: int = 512, repeats: int = 5) -> float:
     """The shortest of several times, in seconds, of one [size, size] matrix product."""
     a = torch.ones(size, size, device=device, dtype=dtype)
@@ -96,21 +96,21 @@ def product_seconds(device: str, dtype: torch.dtype, size: int = 512, repeats: i
         times.append(time.perf_counter() - start)
     return min(times)
 
-# %% ../../chapters/05_training/05_trainer.ipynb #77e8decb
+# %% ../../chapters/05_training/05_trainer.ipynb #575006da
 def fastest_precision(device: str = "cpu") -> str:
     """`bfloat16` where its matrix products take less than 0.7 of the time of float32's on this device, else `float32`."""
     if device.startswith("cuda"):
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     return "bfloat16" if product_seconds(device, torch.bfloat16) < 0.7 * product_seconds(device, torch.float32) else "float32"
 
-# %% ../../chapters/05_training/05_trainer.ipynb #e849464d
+# %% ../../chapters/05_training/05_trainer.ipynb #ee325f1a
 def autocast_to(device: str, precision: str) -> contextlib.AbstractContextManager:
     """The context in which matrix products run in `bfloat16`, or nothing for `float32`."""
     if precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.split(":")[0], torch.bfloat16)
 
-# %% ../../chapters/05_training/05_trainer.ipynb #1e939954
+# %% ../../chapters/05_training/05_trainer.ipynb #2d26a6ed
 def accumulate_gradients(model: Transformer, inputs: Tensor, targets: Tensor, micro_batch: int | None = None,
                          precision: str = "float32") -> float:
     """Add the gradient of the mean loss over a batch, int64 [B, T] twice, to the parameters; return it, in nats per token.
@@ -126,7 +126,7 @@ def accumulate_gradients(model: Transformer, inputs: Tensor, targets: Tensor, mi
         total += loss.detach()
     return float(total)
 
-# %% ../../chapters/05_training/05_trainer.ipynb #c1d01633
+# %% ../../chapters/05_training/05_trainer.ipynb #7d88ae9d
 @torch.no_grad()
 def evaluate_bits(model: Transformer, tokens: np.ndarray, text_bytes: int, *, batch_size: int = 16,
                   precision: str = "float32", windows: int | None = None) -> float:
@@ -146,7 +146,7 @@ def evaluate_bits(model: Transformer, tokens: np.ndarray, text_bytes: int, *, ba
     model.train()
     return bits_per_byte(nats, text_bytes * len(part) / len(tokens))
 
-# %% ../../chapters/05_training/05_trainer.ipynb #3907b44b
+# %% ../../chapters/05_training/05_trainer.ipynb #9bf4070c
 def training_state(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
     """All tensors on which the next step depends, by name: weights, optimizer states, random generators."""
     state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
@@ -158,7 +158,7 @@ def training_state(model: torch.nn.Module, optimizers: list[torch.optim.Optimize
         state["random.cuda"] = torch.cuda.get_rng_state()
     return state
 
-# %% ../../chapters/05_training/05_trainer.ipynb #12f1982f
+# %% ../../chapters/05_training/05_trainer.ipynb #320d078b
 def restore_training_state(state: dict[str, Tensor], model: torch.nn.Module,
                            optimizers: list[torch.optim.Optimizer]) -> None:
     """Put the tensors of `training_state` back."""
@@ -174,7 +174,7 @@ def restore_training_state(state: dict[str, Tensor], model: torch.nn.Module,
     if "random.cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["random.cuda"])
 
-# %% ../../chapters/05_training/05_trainer.ipynb #87c1c725
+# %% ../../chapters/05_training/05_trainer.ipynb #a9919067
 def save_checkpoint(folder: Path, state: dict[str, Tensor], facts: dict, keep: int = 2) -> None:
     """Write tensors and facts (JSON, with `step`) as `checkpoint-<step>`, atomically, and keep the newest `keep`.
 
@@ -193,7 +193,7 @@ def save_checkpoint(folder: Path, state: dict[str, Tensor], facts: dict, keep: i
         if path.stem not in remaining:
             path.unlink()
 
-# %% ../../chapters/05_training/05_trainer.ipynb #48036ec2
+# %% ../../chapters/05_training/05_trainer.ipynb #0618eb77
 def checkpoint_names(folder: Path) -> list[str]:
     """The names of the checkpoints in a folder, newest first."""
     return sorted((path.stem for path in folder.glob("checkpoint-*.json")), reverse=True)
@@ -215,7 +215,7 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict] | None:
         log.warning("checkpoint %s is damaged (%s); taking an earlier one", name, reason)
     return None
 
-# %% ../../chapters/05_training/05_trainer.ipynb #6fe4733a
+# %% ../../chapters/05_training/05_trainer.ipynb #fa6d0857
 def read_metrics(path: str | Path, before: int | None = None) -> list[dict]:
     """The rows of a metrics file with a step below `before`; a last line that was cut off is left out."""
     rows = []
@@ -225,7 +225,7 @@ def read_metrics(path: str | Path, before: int | None = None) -> list[dict]:
                 rows.append(json.loads(line))
     return [row for row in rows if before is None or row["step"] < before]
 
-# %% ../../chapters/05_training/05_trainer.ipynb #352a161a
+# %% ../../chapters/05_training/05_trainer.ipynb #ec5d5545
 class MetricsLog:
     """Appends rows to `metrics.jsonl` in a folder, and to TensorBoard where it is installed; begins at `step`."""
 
@@ -253,7 +253,7 @@ class MetricsLog:
         if self.board is not None:
             self.board.close()
 
-# %% ../../chapters/05_training/05_trainer.ipynb #5f1657e2
+# %% ../../chapters/05_training/05_trainer.ipynb #ce66a863
 def machine_choices(folder: Path, precision: str, device: str) -> dict:
     """Precision and threads of the run in `folder`: those it was begun with, or new ones, written to `run.json`."""
     path = folder / "run.json"
@@ -268,7 +268,7 @@ def machine_choices(folder: Path, precision: str, device: str) -> dict:
     write_atomic(path, json.dumps(choices, indent=1))
     return choices
 
-# %% ../../chapters/05_training/05_trainer.ipynb #09e25f0d
+# %% ../../chapters/05_training/05_trainer.ipynb #1e0d83f7
 class TrainingDiverged(RuntimeError):
     """The loss or the gradient is no longer a finite number."""
 
@@ -282,17 +282,16 @@ def progress_bar(total: int, start: int, shown: bool):
             return tqdm(total=total, initial=start, unit="step", desc="training", dynamic_ncols=True)
     return None
 
-# %% ../../chapters/05_training/05_trainer.ipynb #232b76ba
-class Trainer:
-    """Trains a model on windows of tokens, in a folder that holds its log and checkpoints; resumes what it finds there.
 
-    `held_out` is (tokens [N], bytes of their text), or None for no evaluation. The folder belongs to one run: the same model
-    shape, data and `TrainConfig`.
+def show_progress(bar, loss: float, tokens_per_second: float) -> None:
+    """Move a bar on by one step and show the loss in nats and the speed."""
+    if bar is not None:
+        bar.set_postfix_str(f"loss {loss:.3f}, {tokens_per_second:,.0f} tokens/s", refresh=False)
+        bar.update()
 
-    Raises:
-        TrainingDiverged: when loss or gradient stop being finite; the last checkpoint stays.
-        WorkspaceFull: when the disk is full; the last checkpoint stays.
-    """
+# %% ../../chapters/05_training/05_trainer.ipynb #7a04a3af
+class TrainingRun:
+    """The state of a training in a folder: built new, or restored from the newest intact checkpoint there."""
 
     def __init__(self, model: Transformer, windows: TokenWindows, config: TrainConfig, folder: str | Path, *,
                  held_out: tuple[np.ndarray, int] | None = None, device: str = "cpu", progress: bool = False):
@@ -319,72 +318,79 @@ class Trainer:
 
     def checkpoint(self) -> None:
         """Store everything that the next step depends on."""
-        save_checkpoint(self.folder, training_state(self.model, self.optimizers),
-                        {"step": self.step, "seconds": self.seconds})
+        facts = {"step": self.step, "seconds": self.seconds}
+        save_checkpoint(self.folder, training_state(self.model, self.optimizers), facts)
+
+# %% ../../chapters/05_training/05_trainer.ipynb #26719d63
+def set_rates(optimizers: list[torch.optim.Optimizer], peaks: list[list[float]], fraction: float) -> None:
+    """Give every parameter group `fraction` of its peak rate."""
+    for optimizer, group_peaks in zip(optimizers, peaks):
+        for group, peak in zip(optimizer.param_groups, group_peaks):
+            group["lr"] = peak * fraction
+
+
+def require_finite(step: int, loss: float, norm: float, config: TrainConfig) -> None:
+    """Raise `TrainingDiverged` with the step and what to change, unless loss and gradient norm are finite."""
+    if not np.isfinite([loss, norm]).all():
+        raise TrainingDiverged(f"step {step}: loss {loss}, gradient norm {norm}. Lower the learning rate "
+                               f"({config.learning_rate}) or lengthen the warmup ({config.warmup_steps} steps).")
+
+# %% ../../chapters/05_training/05_trainer.ipynb #5d11edb9
+class SteppingRun(TrainingRun):
+    """A training that can take its next step and measure itself."""
+
+    def train_step(self) -> dict:
+        """Take one step; return its row for the log."""
+        config = self.config
+        inputs, targets = (tensor.to(self.device) for tensor in self.windows.batch(self.step))
+        fraction = warmup_cosine(self.step, peak=1.0, warmup=config.warmup_steps, total=config.steps,
+                                 floor=config.final_fraction)
+        set_rates(self.optimizers, self.peaks, fraction)
+        self.model.zero_grad(set_to_none=True)
+        loss = accumulate_gradients(self.model, inputs, targets, config.micro_batch_size, self.precision)
+        norm = float(clip_gradients(self.model.parameters(), config.clip_norm))
+        require_finite(self.step, loss, norm, config)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        return {"step": self.step, "loss": loss, "rate": fraction * config.learning_rate, "norm": norm}
 
     def evaluate(self, windows: int | None = None) -> float:
-        """Held-out bits per byte, of `windows` windows or of the whole text."""
+        """Held-out bits per byte, of the first `windows` windows or of the whole text."""
         tokens, text_bytes = self.held_out
         return evaluate_bits(self.model, tokens, text_bytes, batch_size=max(16, self.config.batch_size),
                              precision=self.precision, windows=windows)
 
-    def set_rates(self) -> float:
-        """Give every optimizer the rate of this step; return the fraction of the peak."""
-        config = self.config
-        fraction = warmup_cosine(self.step, peak=1.0, warmup=config.warmup_steps, total=config.steps,
-                                 floor=config.final_fraction)
-        for optimizer, peaks in zip(self.optimizers, self.peaks):
-            for group, peak in zip(optimizer.param_groups, peaks):
-                group["lr"] = peak * fraction
-        return fraction
+# %% ../../chapters/05_training/05_trainer.ipynb #3947ebe3
+class Trainer(SteppingRun):
+    """Trains a model on windows of tokens, in a folder that holds its log and checkpoints; resumes what it finds there.
 
-    def train_step(self) -> dict:
-        """Take one step; return its row for the log."""
-        inputs, targets = (tensor.to(self.device) for tensor in self.windows.batch(self.step))
-        fraction = self.set_rates()
-        self.model.zero_grad(set_to_none=True)
-        loss = accumulate_gradients(self.model, inputs, targets, self.config.micro_batch_size, self.precision)
-        norm = float(clip_gradients(self.model.parameters(), self.config.clip_norm))
-        if not np.isfinite([loss, norm]).all():
-            raise TrainingDiverged(f"step {self.step}: loss {loss}, gradient norm {norm}. Lower the learning rate "
-                                   f"({self.config.learning_rate}) or lengthen the warmup ({self.config.warmup_steps} steps).")
-        for optimizer in self.optimizers:
-            optimizer.step()
-        return {"step": self.step, "loss": loss, "rate": fraction * self.config.learning_rate, "norm": norm}
+    `held_out` is (tokens [N], bytes of their text), or None for no evaluation. The folder belongs to one run: the same model
+    shape, data and `TrainConfig`.
 
-    def run(self) -> dict:
-        """Train to the last step and return a summary: steps, tokens, seconds, held-out bits per byte."""
-        metrics, bar = MetricsLog(self.folder, self.step), progress_bar(self.config.steps, self.step, self.progress)
-        try:
-            while self.step < self.config.steps:
-                self.advance(metrics, bar)
-        finally:
-            metrics.close()
-            if bar is not None:
-                bar.close()
-        return self.summary()
+    Raises:
+        TrainingDiverged: when loss or gradient stop being finite; the last checkpoint stays.
+        WorkspaceFull: when the disk is full; the last checkpoint stays.
+    """
 
     def advance(self, metrics: MetricsLog, bar) -> None:
         """One step with what surrounds it: clock, log, bar, evaluation and checkpoint when they are due."""
         start, config = time.perf_counter(), self.config
-        row = self.train_step()
-        done = self.step + 1
-        if self.held_out is not None and done % config.evaluate_every == 0 and done < config.steps:
+        row, done = self.train_step(), self.step + 1
+        if self.held_out is not None and (done % config.evaluate_every == 0 or done == config.steps):
             row["held_out_bits_per_byte"] = self.evaluate(config.evaluation_windows)
         elapsed = time.perf_counter() - start
         self.step, self.seconds = done, self.seconds + elapsed
         metrics.write(row | {"seconds": self.seconds})
         if done % config.checkpoint_every == 0 or done == config.steps:
             self.checkpoint()
-        if bar is not None:
-            rate = self.windows.batch_size * self.windows.context / elapsed
-            bar.set_postfix_str(f"loss {row['loss']:.3f}, {rate:,.0f} tokens/s", refresh=False)
-            bar.update()
+        show_progress(bar, row["loss"], self.windows.batch_size * self.windows.context / elapsed)
 
-    def summary(self) -> dict:
-        """What the run came to."""
+    def run(self) -> dict:
+        """Train to the last step and return a summary: steps, tokens, seconds, held-out bits per byte."""
+        metrics, bar = MetricsLog(self.folder, self.step), progress_bar(self.config.steps, self.step, self.progress)
+        with contextlib.closing(metrics), bar or contextlib.nullcontext():
+            while self.step < self.config.steps:
+                self.advance(metrics, bar)
         tokens = self.config.steps * self.windows.batch_size * self.windows.context
-        result = {"steps": self.step, "tokens": tokens, "seconds": self.seconds, "precision": self.precision}
-        if self.held_out is not None:
-            result["held_out_bits_per_byte"] = self.evaluate()
-        return result
+        summary = {"steps": self.step, "tokens": tokens, "seconds": self.seconds, "precision": self.precision}
+        return summary | ({} if self.held_out is None else {"held_out_bits_per_byte": self.evaluate()})

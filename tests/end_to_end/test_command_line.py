@@ -1,5 +1,6 @@
 """The commands as a user runs them: help, one line for each mistake, and earlier artifacts intact."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -37,9 +38,11 @@ def test_help_shows_types_and_defaults(command, capsys):
     if command is None:
         assert all(name in shown for name in COMMANDS)
     else:
-        options = re.findall(r"│ (--[\w-]+|\[?PROMPT\]?)", shown)
-        assert options and shown.count("(default:") >= len([o for o in options if not o.startswith("--no-")]) - 1
-        assert re.search(r"STR|INT|FLOAT|PATH", shown)
+        options = inspect.signature(COMMANDS[command]).parameters
+        named = [name for name in options if name != "prompt"]
+        assert all(f"--{name.replace('_', '-')}" in shown for name in named)
+        assert " ".join(shown.split()).count("(default:") == len(options)
+        assert len(re.findall(r"STR|INT|FLOAT|PATH|--no-", shown)) >= len(options)
 
 
 def test_help_is_light():
@@ -63,6 +66,8 @@ def test_bad_values_are_one_line(tmp_path, capsys, source):
     assert "missing" in failure(capsys, "pretrain", "--source", tmp_path / "missing", *place)
     assert "empty" in failure(capsys, "data", "--source", empty, *place)
     assert "latin.txt" in failure(capsys, "data", "--source", latin, *place)
+    assert "width=250" in failure(capsys, "pretrain", "--width", 250, "--source", source, *place)
+    assert "context=0" in failure(capsys, "pretrain", "--context", 0, "--source", source, *place)
     assert "steps=0" in failure(capsys, "pretrain", "--steps", 0, "--source", source, *place)
     assert "learning_rate=-1" in failure(capsys, "pretrain", "--learning-rate", "-1", "--source", source, *place)
     assert "100" in failure(capsys, "tokenizer", "--vocab-size", 100, "--source", source, *place)
@@ -110,4 +115,5 @@ def test_helpers(tmp_path):
     assert one_line(ValueError("a\n  b")) == "a b" and one_line(ValueError()) == "ValueError"
     assert open_workspace(tmp_path).root == tmp_path
     preset = chosen_preset("tiny", steps=2, seed=None)
+    assert chosen_preset("tiny", width=32).model.width == 32
     assert preset.training.steps == 2 and preset.training.warmup_steps == 2 and preset.training.seed == 0

@@ -177,7 +177,7 @@ def test_metrics_reach_tensorboard(tmp_path):
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [item.step for item in events.Scalars("loss")] == list(range(12))
-    assert [item.step for item in events.Scalars("held_out_bits_per_byte")] == [3, 7]
+    assert [item.step for item in events.Scalars("held_out_bits_per_byte")] == [3, 7, 11]
     losses = [row["loss"] for row in curve(tmp_path)]
     np.testing.assert_allclose([item.value for item in events.Scalars("loss")], losses, rtol=1e-5)
 

@@ -1,0 +1,78 @@
+"""Record the laptop preset: held-out bits per byte after its minutes of training, and what the model writes.
+
+    python benchmarks/pretrain.py [--preset laptop] [--device cpu]
+
+Runs `llmbook pretrain` from nothing in a temporary workspace, prints the curve and writes
+benchmarks/results/pretrain-<device>.json.
+"""
+
+import argparse
+import json
+import platform
+import tempfile
+import time
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+
+import torch
+
+from llmbook.architecture.transformer import ModelConfig, count_parameters
+from llmbook.preliminaries.workspace import Workspace, write_atomic
+from llmbook.tokenization.shards import Shard
+from llmbook.training.pretraining import choose_preset, complete_text, load_base_model, prepare_shards, train_base_model
+from llmbook.training.trainer import read_metrics
+
+PROMPT = "def "
+
+
+def processor() -> str:
+    """The name of the CPU model, as the system tells it."""
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    return names[0] if names else platform.processor()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="laptop")
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    preset = choose_preset(options.preset)
+    with tempfile.TemporaryDirectory() as folder:
+        workspace, start = Workspace(folder), time.perf_counter()
+        tokenizer, shards = prepare_shards(workspace, preset)
+        preparation = time.perf_counter() - start
+        artifact = train_base_model(workspace, tokenizer, shards, preset.model, preset.training, options.device)
+        wall = time.perf_counter() - start
+        summary = json.loads(artifact.file("summary.json").read_text())
+        rows = read_metrics(artifact.file("metrics.jsonl"))
+        sides = {name: Shard(shards.file(f"{name}.bin")) for name in ("train", "validation")}
+        model, words = load_base_model(workspace, artifact.key, options.device)
+        sample = complete_text(model, words, PROMPT, 120)
+    curve = [{"step": row["step"] + 1, "seconds": round(row["seconds"], 1), "bits_per_byte": round(row["held_out_bits_per_byte"], 4)}
+             for row in rows if "held_out_bits_per_byte" in row]
+    gpu = torch.cuda.get_device_name() if options.device.startswith("cuda") else None
+    record = {
+        "date": datetime.now(timezone.utc).date().isoformat(), "preset": options.preset, "source": preset.source,
+        "device": gpu or processor(), "threads": torch.get_num_threads(), "precision": summary["precision"],
+        "versions": {"python": platform.python_version(), "torch": torch.__version__.split("+")[0]},
+        "model": asdict(model.config), "training": asdict(preset.training), "parameters": count_parameters(ModelConfig(**asdict(model.config))),
+        "vocab_size": model.config.vocab_size, "tokens": summary["tokens"], "seconds": round(summary["seconds"], 1),
+        "preparation_seconds": round(preparation, 1), "wall_seconds": round(wall, 1),
+        "train_bytes": sides["train"].text_bytes, "train_tokens": len(sides["train"]),
+        "held_out_bytes": sides["validation"].text_bytes, "held_out_documents": len(sides["validation"].offsets),
+        "held_out_bits_per_byte": round(summary["held_out_bits_per_byte"], 4), "held_out_curve": curve,
+        "losses": [round(row["loss"], 4) for row in rows], "prompt": PROMPT, "sample": sample}
+    print(f"{'step':>6}{'seconds':>10}{'bits per byte':>16}")
+    for point in curve:
+        print(f"{point['step']:>6}{point['seconds']:>10}{point['bits_per_byte']:>16}")
+    print(f"{summary['held_out_bits_per_byte']:.4f} on all of the held-out text; the rows above read its beginning")
+    path = Path(__file__).parent / "results" / f"{'pretrain' if options.preset == 'laptop' else 'pretrain-' + options.preset}-{options.device.split(':')[0]}.json"
+    path.parent.mkdir(exist_ok=True)
+    write_atomic(path, json.dumps(record, indent=1) + "\n")
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
