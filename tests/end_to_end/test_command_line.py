@@ -66,7 +66,7 @@ def test_bad_values_are_one_line(tmp_path, capsys, source):
     assert "missing" in failure(capsys, "pretrain", "--source", tmp_path / "missing", *place)
     assert "empty" in failure(capsys, "data", "--source", empty, *place)
     assert "latin.txt" in failure(capsys, "data", "--source", latin, *place)
-    assert "width=250" in failure(capsys, "pretrain", "--width", 250, "--source", source, *place)
+    assert "width 250 is not divisible" in failure(capsys, "pretrain", "--width", 250, "--source", source, *place)
     assert "context=0" in failure(capsys, "pretrain", "--context", 0, "--source", source, *place)
     assert "steps=0" in failure(capsys, "pretrain", "--steps", 0, "--source", source, *place)
     assert "learning_rate=-1" in failure(capsys, "pretrain", "--learning-rate", "-1", "--source", source, *place)
