@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['log', 'WorkspaceError', 'ArtifactDamaged', 'WorkspaceFull', 'is_disk_full', 'disk_full_as_error', 'sync_folder',
-           'write_atomic', 'plain_value', 'canonical_json', 'Artifact', 'artifact_key', 'file_sha256', 'file_table',
-           'manifest_seal', 'seal_folder', 'read_artifact', 'verify_artifact', 'default_root', 'find_artifact',
-           'list_artifacts', 'choose_artifact', 'ArtifactShelf', 'take_lock', 'build_lock', 'find_or_set_aside',
-           'find_sealed', 'publish_folder', 'Workspace', 'derive_seed']
+           'atomic_file', 'write_atomic', 'plain_value', 'canonical_json', 'Artifact', 'artifact_key', 'file_sha256',
+           'file_table', 'manifest_seal', 'seal_folder', 'read_artifact', 'verify_artifact', 'default_root',
+           'find_artifact', 'list_artifacts', 'choose_artifact', 'ArtifactShelf', 'take_lock', 'build_lock',
+           'find_or_set_aside', 'find_sealed', 'publish_folder', 'Workspace', 'derive_seed']
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #d4eada2d
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #476f67d6
 import contextlib
 import dataclasses
 import errno
@@ -25,11 +25,11 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #d4e14462
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #2f796a43
 class WorkspaceError(RuntimeError):
     """Something about the workspace is not as the caller needs it."""
 
@@ -41,7 +41,7 @@ class ArtifactDamaged(WorkspaceError):
 class WorkspaceFull(WorkspaceError):
     """The disk, or the user's quota on it, is full."""
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #29ddfff5
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #03c87cc0
 def is_disk_full(error: BaseException | None) -> bool:
     """Whether `error`, or an error behind it, says that the disk or a quota is full."""
     numbers = (errno.ENOSPC, errno.EDQUOT)
@@ -53,7 +53,7 @@ def is_disk_full(error: BaseException | None) -> bool:
         error = error.__cause__ or error.__context__
     return False
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #845b981f
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #8b9a9594
 @contextlib.contextmanager
 def disk_full_as_error(path: str | Path) -> Iterator[None]:
     """Turn a full disk, while writing `path`, into `WorkspaceFull`."""
@@ -70,7 +70,7 @@ def disk_full_as_error(path: str | Path) -> Iterator[None]:
             "command again."
         ) from error
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #c1a8fb86
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #2bcafb91
 def sync_folder(path: str | Path) -> None:
     """Force the entries of the folder `path` to the disk, where the system can do that."""
     if sys.platform == "win32":
@@ -81,14 +81,13 @@ def sync_folder(path: str | Path) -> None:
     finally:
         os.close(descriptor)
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #47143ffd
-def write_atomic(path: str | Path, data: bytes | str) -> None:
-    """Write `data` to `path`; a reader sees the old content or the new, never a part.
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #35f45b59
+@contextlib.contextmanager
+def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
+    """A binary file that takes the name `path` when the block ends well, and vanishes otherwise.
 
-    A `str` is stored as UTF-8. The folder must exist. Whatever fails, the old content
-    stays
-    and no temporary file is left;
-    only a killed process leaves one, whose name ends in `.partial`.
+    The folder must exist. Whatever fails, the old content of `path` stays and no temporary file is left; only a
+    killed process leaves one, whose name ends in `.partial`.
 
     Raises: `WorkspaceFull` when the disk is full; `OSError` as `open` does.
     """
@@ -97,7 +96,7 @@ def write_atomic(path: str | Path, data: bytes | str) -> None:
     try:
         with disk_full_as_error(path):
             with open(temporary, "xb") as file:
-                file.write(data.encode() if isinstance(data, str) else data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
@@ -105,7 +104,16 @@ def write_atomic(path: str | Path, data: bytes | str) -> None:
     finally:
         temporary.unlink(missing_ok=True)
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #dc3fdbc7
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #a14250db
+def write_atomic(path: str | Path, data: bytes | str) -> None:
+    """Write `data` to `path` so that a reader sees the old content or the new, never a part.
+
+    A `str` is stored as UTF-8. Raises: as `atomic_file`.
+    """
+    with atomic_file(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #45173169
 def plain_value(value: Any) -> Any:
     """`value` in JSON's own types: dataclasses become objects, paths text, tuples lists.
 
@@ -135,7 +143,7 @@ def plain_value(value: Any) -> Any:
         f"not {value!r}"
     )
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #a66037ff
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #0f01509e
 def canonical_json(value: Any) -> str:
     """`value` as JSON, the same text for equal values: sorted keys, no spaces, ASCII.
 
@@ -145,7 +153,7 @@ def canonical_json(value: Any) -> str:
         plain_value(value), sort_keys=True, separators=(",", ":"), allow_nan=False
     )
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #3b99ec48
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #000bfda6
 @dataclasses.dataclass(frozen=True)
 class Artifact:
     """A finished folder, its kind, the key of what made it, and its manifest."""
@@ -167,7 +175,7 @@ class Artifact:
             )
         return self.path / name
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #f0057c8d
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #b8d3dfca
 def artifact_key(kind: str, config: Any, input_keys: Iterable[str] = ()) -> str:
     """The SHA-256 of a kind, its configuration, and its inputs' keys, in hexadecimal.
 
@@ -182,13 +190,13 @@ def artifact_key(kind: str, config: Any, input_keys: Iterable[str] = ()) -> str:
     text = canonical_json({"kind": kind, "config": config, "inputs": list(input_keys)})
     return hashlib.sha256(text.encode()).hexdigest()
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #3bf58d0d
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #c491a648
 def file_sha256(path: str | Path) -> str:
     """The SHA-256 of the file at `path`, in 64 hexadecimal digits, read in pieces."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #4cca13b4
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #b84dbe3c
 def file_table(folder: str | Path) -> dict[str, dict]:
     """Size (bytes) and SHA-256 of each file by path, after forcing it to the disk."""
     table = {}
@@ -200,13 +208,13 @@ def file_table(folder: str | Path) -> dict[str, dict]:
             table[name] = {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
     return table
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #9ec12ef1
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #58a3f604
 def manifest_seal(manifest: dict) -> str:
     """The SHA-256 of a manifest without its `seal` entry, in hexadecimal."""
     rest = {name: value for name, value in manifest.items() if name != "seal"}
     return hashlib.sha256(canonical_json(rest).encode()).hexdigest()
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #5ae43904
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #bff90199
 def seal_folder(folder: Path, kind: str, config: Any, input_keys: list[str]) -> Artifact:
     """Write the manifest of what `folder` holds, without remains of killed atomic writes.
 
@@ -231,7 +239,7 @@ def seal_folder(folder: Path, kind: str, config: Any, input_keys: list[str]) -> 
     write_atomic(folder / "manifest.json", json.dumps(manifest, indent=1))
     return Artifact(folder, kind, key, manifest)
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #dae99525
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #0a47cef1
 def read_artifact(folder: Path) -> Artifact:
     """The artifact in `folder`, from its manifest alone; the files are not looked at.
 
@@ -247,7 +255,7 @@ def read_artifact(folder: Path) -> Artifact:
         raise ArtifactDamaged(f"{name}: manifest.json has changed since it was written")
     return Artifact(folder, manifest["kind"], manifest["key"], manifest)
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #b544c282
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #9efc5f79
 def verify_artifact(artifact: Artifact) -> None:
     """Compare every file of `artifact` with its manifest.
 
@@ -274,7 +282,7 @@ def verify_artifact(artifact: Artifact) -> None:
                 f"{name}: {file} cannot be read ({error.strerror or error})"
             ) from None
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #87bc270c
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #e35856de
 def default_root() -> Path:
     """`$LLMBOOK_HOME`, else the folder `llmbook` in the user's cache folder."""
     if home := os.environ.get("LLMBOOK_HOME"):
@@ -287,7 +295,7 @@ def default_root() -> Path:
         cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(cache).expanduser() / "llmbook"
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #eb240090
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #b6697b4f
 def find_artifact(root: Path, kind: str, key: str) -> Artifact | None:
     """The verified artifact with this key, or None. Raises: `ArtifactDamaged`."""
     folder = root / kind / key[:16]
@@ -301,10 +309,10 @@ def find_artifact(root: Path, kind: str, key: str) -> Artifact | None:
     verify_artifact(artifact)
     return artifact
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #fcbcb58e
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #9ccb54d4
 log = logging.getLogger(__name__)
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #b412bab3
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #8bef2a4b
 def list_artifacts(root: Path, kind: str | None = None) -> list[Artifact]:
     """The artifacts, newest first; a damaged manifest is left out with a warning."""
     found = []
@@ -319,7 +327,7 @@ def list_artifacts(root: Path, kind: str | None = None) -> list[Artifact]:
         found, key=lambda item: (item.manifest["created"], item.key), reverse=True
     )
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #9011ea52
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #b99011af
 def choose_artifact(
     artifacts: list[Artifact], kind: str, key_prefix: str | None, root: Path
 ) -> Artifact:
@@ -344,7 +352,7 @@ def choose_artifact(
         f"no {wanted} in {root} (there is: {there}). `llmbook pretrain` builds what is missing."
     )
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #d4e6147f
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #629c3a45
 class ArtifactShelf:
     """The reading side of a workspace: find, load, list and verify artifacts."""
 
@@ -383,7 +391,7 @@ class ArtifactShelf:
         verify_artifact(artifact)
         return artifact
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #7a9204ac
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #8b4a2f66
 def take_lock(lock: FileLock, name: str) -> None:
     """Take `lock`, and say so in one line when another process has it first."""
     try:
@@ -392,7 +400,7 @@ def take_lock(lock: FileLock, name: str) -> None:
         log.warning("waiting for another process that is building %s", name)
         lock.acquire()
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #05234e78
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #3b56955e
 @contextlib.contextmanager
 def build_lock(folder: Path) -> Iterator[None]:
     """Hold the lock `<folder>.lock`; a full disk inside becomes `WorkspaceFull`.
@@ -416,7 +424,7 @@ def build_lock(folder: Path) -> Iterator[None]:
         finally:
             lock.release()
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #09f1f529
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #fd738cff
 def find_or_set_aside(root: Path, kind: str, key: str) -> Artifact | None:
     """The verified artifact, or None, after moving a damaged one to `damaged/`."""
     try:
@@ -429,7 +437,7 @@ def find_or_set_aside(root: Path, kind: str, key: str) -> Artifact | None:
     os.replace(root / kind / key[:16], aside)
     return None
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #06a8a15d
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #c68474cc
 def find_sealed(folder: Path, key: str) -> Artifact | None:
     """The intact artifact of a process killed between sealing and publishing, or None."""
     with contextlib.suppress(ArtifactDamaged):
@@ -440,7 +448,7 @@ def find_sealed(folder: Path, key: str) -> Artifact | None:
     (folder / "manifest.json").unlink(missing_ok=True)
     return None
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #a7855024
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #48db0308
 def publish_folder(root: Path, sealed: Artifact) -> Artifact:
     """Move a sealed building folder to its final place in one step."""
     target = root / sealed.kind / sealed.key[:16]
@@ -451,7 +459,7 @@ def publish_folder(root: Path, sealed: Artifact) -> Artifact:
     shutil.rmtree(root / "damaged" / f"{sealed.kind}-{target.name}", ignore_errors=True)
     return dataclasses.replace(sealed, path=target)
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #96913272
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #5b830a6b
 class Workspace(ArtifactShelf):
     """A folder of artifacts, each named by the hash of what made it; see `default_root`."""
 
@@ -488,7 +496,7 @@ class Workspace(ArtifactShelf):
                 sealed = seal_folder(folder, kind, config, input_keys)
             return publish_folder(self.root, sealed)
 
-# %% ../../chapters/00_preliminaries/01_workspace.ipynb #f9f0e765
+# %% ../../chapters/00_preliminaries/01_workspace.ipynb #3af3fefc
 def derive_seed(seed: int, *names: str | int) -> int:
     """A seed in [0, 2^63) for the stream with these names: `derive_seed(0, "batches", 3)`."""
     digest = hashlib.sha256(canonical_json([seed, *names]).encode()).digest()

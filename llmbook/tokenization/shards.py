@@ -4,16 +4,13 @@
 
 # %% auto #0
 __all__ = ['MAGIC', 'FORMAT_VERSION', 'HEADER', 'HEADER_HASHED', 'ShardError', 'ShardHeader', 'token_width', 'checked_tokens',
-           'write_body', 'atomic_file', 'write_shard', 'parse_header', 'shard_sha256', 'check_shard', 'mapped', 'Shard',
+           'write_body', 'write_shard', 'parse_header', 'shard_sha256', 'check_shard', 'mapped', 'Shard',
            'encoded_documents', 'ShardConfig', 'write_side', 'build_shards']
 
-# %% ../../chapters/02_tokenization/05_shards.ipynb #e7dee984
-import contextlib
+# %% ../../chapters/02_tokenization/05_shards.ipynb #9a92e1c0
 import hashlib
-import os
 import re
 import struct
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,13 +18,13 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-# %% ../../chapters/02_tokenization/05_shards.ipynb #654610a7
+# %% ../../chapters/02_tokenization/05_shards.ipynb #33bd4af1
 import numpy as np
 
-# %% ../../chapters/02_tokenization/05_shards.ipynb #41a13463
-from ..preliminaries.workspace import Artifact, Workspace, disk_full_as_error, sync_folder
+# %% ../../chapters/02_tokenization/05_shards.ipynb #8c6bbcc0
+from ..preliminaries.workspace import Artifact, Workspace, atomic_file
 
-# %% ../../chapters/02_tokenization/05_shards.ipynb #e633f162
+# %% ../../chapters/02_tokenization/05_shards.ipynb #67adabef
 MAGIC = b"LLMSHARD"
 FORMAT_VERSION = 1
 HEADER = struct.Struct("<8s4I3Q32s16x32s")
@@ -37,7 +34,7 @@ HEADER_HASHED = 96
 class ShardError(ValueError):
     """A file that is no intact shard of the expected tokenizer, or tokens that do not fit into one."""
 
-# %% ../../chapters/02_tokenization/05_shards.ipynb #a9839d95
+# %% ../../chapters/02_tokenization/05_shards.ipynb #373a6b5c
 @dataclass(frozen=True)
 class ShardHeader:
     """What a shard says about itself: bytes per token, vocabulary, counts, bytes of text, and two SHA-256 sums.
@@ -75,14 +72,14 @@ class ShardHeader:
         """The size that the file must have, in bytes."""
         return self.starts_at + 8 * self.document_count
 
-# %% ../../chapters/02_tokenization/05_shards.ipynb #c6a3c1ee
+# %% ../../chapters/02_tokenization/05_shards.ipynb #4405e980
 def token_width(vocab_size: int) -> int:
     """Bytes per token: 2 for up to 65,536 ids, else 4. Raises: `ShardError` for a size outside 1 to 2^32 - 1."""
     if not 1 <= vocab_size < 2**32:
         raise ShardError(f"a shard cannot hold a vocabulary of {vocab_size} ids")
     return 2 if vocab_size <= 2**16 else 4
 
-# %% ../../chapters/02_tokenization/05_shards.ipynb #bec45909
+# %% ../../chapters/02_tokenization/05_shards.ipynb #e324ad50
 def checked_tokens(ids: Sequence[int], vocab_size: int, number: int) -> np.ndarray:
     """The ids of document `number` as an array of the width that the vocabulary needs.
 
@@ -96,7 +93,7 @@ def checked_tokens(ids: Sequence[int], vocab_size: int, number: int) -> np.ndarr
         raise ShardError(f"document {number} has the id {bad}, outside of a vocabulary of {vocab_size}")
     return array.astype(f"<u{token_width(vocab_size)}")
 
-# %% ../../chapters/02_tokenization/05_shards.ipynb #87e16666
+# %% ../../chapters/02_tokenization/05_shards.ipynb #f56ed8d3
 def write_body(file: BinaryIO, documents: Iterable[Sequence[int]], vocab_size: int) -> tuple[int, int, "hashlib._Hash"]:
     """Write tokens, padding and starts behind the header; return the numbers of tokens and documents, and the hash so far."""
     digest, starts, total = hashlib.sha256(), [], 0
@@ -115,27 +112,7 @@ def write_body(file: BinaryIO, documents: Iterable[Sequence[int]], vocab_size: i
     put(np.array(starts, dtype="<u8").tobytes())
     return total, len(starts), digest
 
-# %% ../../chapters/02_tokenization/05_shards.ipynb #85c162b7
-@contextlib.contextmanager
-def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
-    """A binary file that takes the name `path` when the block ends without an error, and vanishes otherwise.
-
-    Raises: `WorkspaceFull` when the disk is full; `OSError` as `open` does.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{uuid.uuid4().hex[:16]}.partial")
-    try:
-        with disk_full_as_error(path):
-            with open(temporary, "xb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-# %% ../../chapters/02_tokenization/05_shards.ipynb #347df249
+# %% ../../chapters/02_tokenization/05_shards.ipynb #768327d7
 def write_shard(
     path: str | Path, documents: Iterable[Sequence[int]], *, vocab_size: int, tokenizer_sha256: str, text_bytes: int
 ) -> None:
@@ -154,7 +131,7 @@ def write_shard(
         file.seek(0)
         file.write(header.pack()[:HEADER_HASHED] + digest.digest())
 
-# %% ../../chapters/02_tokenization/05_shards.ipynb #4e598392
+# %% ../../chapters/02_tokenization/05_shards.ipynb #ba7dc884
 def parse_header(data: bytes) -> ShardHeader:
     """The header in the first 128 bytes of a file. Raises: `ShardError` when it is of another format or version."""
     if not data.startswith(MAGIC):
@@ -168,7 +145,7 @@ def parse_header(data: bytes) -> ShardHeader:
         raise ShardError(f"corrupted header: {width} bytes per token for a vocabulary of {vocab_size}")
     return ShardHeader(width, vocab_size, tokens, documents, text, tokenizer.hex(), content.hex())
 
-# %% ../../chapters/02_tokenization/05_shards.ipynb #4102c1d1
+# %% ../../chapters/02_tokenization/05_shards.ipynb #9a88d34d
 def shard_sha256(path: Path) -> str:
     """The SHA-256 of everything in a shard but the sum itself, in hexadecimal, read in pieces of 1 MiB."""
     digest = hashlib.sha256()
@@ -179,7 +156,7 @@ def shard_sha256(path: Path) -> str:
     digest.update(header[:HEADER_HASHED])
     return digest.hexdigest()
 
-# %% ../../chapters/02_tokenization/05_shards.ipynb #285d952a
+# %% ../../chapters/02_tokenization/05_shards.ipynb #0b7331e4
 def check_shard(path: Path, tokenizer_sha256: str | None = None, verify: bool = True) -> ShardHeader:
     """The header of the shard at `path`, after comparing it with the file and with the expected tokenizer.
 
@@ -198,14 +175,14 @@ def check_shard(path: Path, tokenizer_sha256: str | None = None, verify: bool = 
         raise ShardError(f"made with another tokenizer: {header.tokenizer_sha256[:16]}, where {expected}")
     return header
 
-# %% ../../chapters/02_tokenization/05_shards.ipynb #832c29de
+# %% ../../chapters/02_tokenization/05_shards.ipynb #c28c3d8b
 def mapped(path: Path, dtype: str, offset: int, length: int) -> np.ndarray:
     """`length` numbers of a file from byte `offset`, read-only, without reading them yet."""
     if length == 0:
         return np.empty(0, dtype)
     return np.memmap(path, dtype, mode="r", offset=offset, shape=(length,))
 
-# %% ../../chapters/02_tokenization/05_shards.ipynb #067f841f
+# %% ../../chapters/02_tokenization/05_shards.ipynb #d3bd7916
 class Shard:
     """A shard file, mapped into memory: `tokens` [N] (uint16 or uint32) and `offsets` [D], where each document starts.
 
@@ -238,7 +215,7 @@ class Shard:
         end = self.offsets[number + 1] if number + 1 < len(self.offsets) else len(self.tokens)
         return self.tokens[int(self.offsets[number]) : int(end)]
 
-# %% ../../chapters/02_tokenization/05_shards.ipynb #55219982
+# %% ../../chapters/02_tokenization/05_shards.ipynb #940e2ab7
 def encoded_documents(
     texts: Iterable[str], encode_batch: Callable[[list[str]], list[list[int]]], end_id: int, batch: int = 64
 ) -> Iterator[list[int]]:
@@ -248,7 +225,7 @@ def encoded_documents(
         for ids in encode_batch(group):
             yield [*ids, end_id]
 
-# %% ../../chapters/02_tokenization/05_shards.ipynb #345f1c4a
+# %% ../../chapters/02_tokenization/05_shards.ipynb #68d41afb
 @dataclass(frozen=True)
 class ShardConfig:
     """What decides the shards beside corpus and tokenizer: the percentage of the corpus in `validation.bin`, 1 to 50."""
@@ -260,7 +237,7 @@ class ShardConfig:
         if not 1 <= self.held_out_percent <= 50:
             raise ValueError(f"held_out_percent is {self.held_out_percent}; give from 1 to 50")
 
-# %% ../../chapters/02_tokenization/05_shards.ipynb #52b33842
+# %% ../../chapters/02_tokenization/05_shards.ipynb #742f141d
 def write_side(path: Path, texts: Callable[[], Iterable[str]], tokenizer, progress: bool) -> None:
     """Write one side of the corpus; `texts` is called twice, to measure the text and to encode it.
 
@@ -276,7 +253,7 @@ def write_side(path: Path, texts: Callable[[], Iterable[str]], tokenizer, progre
     identity = {"vocab_size": tokenizer.vocab_size, "tokenizer_sha256": tokenizer.sha256}
     write_shard(path, documents, text_bytes=sum(sizes), **identity)
 
-# %% ../../chapters/02_tokenization/05_shards.ipynb #729d189f
+# %% ../../chapters/02_tokenization/05_shards.ipynb #17c45aee
 def build_shards(
     workspace: Workspace, corpus: Artifact, tokenizer: Artifact, config: ShardConfig = ShardConfig(), progress: bool = True
 ) -> Artifact:
