@@ -1,6 +1,7 @@
 """`llmbook.tokenization.shards`: the format against a reader written from its table, damage, and the stage."""
 
 import errno
+import os
 import hashlib
 import subprocess
 import sys
@@ -12,7 +13,6 @@ from hypothesis import strategies as st
 
 from llmbook.data.pipeline import CorpusConfig, build_corpus, is_held_out, read_corpus
 from llmbook.preliminaries.workspace import Workspace, WorkspaceFull
-from llmbook.tokenization import shards as module
 from llmbook.tokenization.shards import Shard, ShardConfig, ShardError, build_shards, write_shard
 from llmbook.tokenization.tokenizer import Tokenizer, TokenizerConfig, build_tokenizer
 
@@ -168,7 +168,7 @@ def test_a_full_disk_keeps_the_old_file(tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(WorkspaceFull, match="x.bin"):
         write(path, [[3]])
     assert path.read_bytes() == before and [file.name for file in tmp_path.iterdir()] == ["x.bin"]
