@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['SHAPE_OPTIONS', 'COMMANDS', 'open_workspace', 'chosen_preset', 'data_command', 'tokenizer_command', 'shards_command',
-           'pretrain_command', 'print_summary', 'generate_command', 'artifacts_command', 'one_line', 'main']
+           'check_device', 'pretrain_command', 'print_summary', 'generate_command', 'artifacts_command', 'one_line',
+           'main']
 
-# %% ../../chapters/09_end_to_end/01_command_line.ipynb #a6b0cbdf
+# %% ../../chapters/09_end_to_end/01_command_line.ipynb #c2bcbc4a
 import os
 import shutil
 import sys
@@ -14,20 +15,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-# %% ../../chapters/09_end_to_end/01_command_line.ipynb #03072942
+# %% ../../chapters/09_end_to_end/01_command_line.ipynb #4933dcc3
 import tyro
 
-# %% ../../chapters/09_end_to_end/01_command_line.ipynb #7d497379
+# %% ../../chapters/09_end_to_end/01_command_line.ipynb #bd2d6688
 def open_workspace(path: Path | None):
     """The workspace at `path`, or the default one ($LLMBOOK_HOME, else the user's cache folder)."""
     from llmbook.preliminaries.workspace import Workspace
 
     return Workspace(path)
 
-# %% ../../chapters/09_end_to_end/01_command_line.ipynb #7929e54f
+# %% ../../chapters/09_end_to_end/01_command_line.ipynb #a5815172
 SHAPE_OPTIONS = ("vocab_size", "context", "width", "layers", "heads")
 
-# %% ../../chapters/09_end_to_end/01_command_line.ipynb #abae46af
+# %% ../../chapters/09_end_to_end/01_command_line.ipynb #b5fdb0bc
 def chosen_preset(name: str, source: str | None = None, **settings):
     """A preset with another source, and other settings of its model or its training where they are not None.
 
@@ -43,7 +44,7 @@ def chosen_preset(name: str, source: str | None = None, **settings):
     return replace(preset, source=source or preset.source, model=replace(preset.model, **shape),
                    training=replace(preset.training, **given))
 
-# %% ../../chapters/09_end_to_end/01_command_line.ipynb #9cdc7391
+# %% ../../chapters/09_end_to_end/01_command_line.ipynb #1d473630
 def data_command(source: str = "stdlib", out: Path | None = None, quality: bool = True, jaccard_threshold: float = 0.8,
                  workspace: Path | None = None) -> None:
     """Read, filter and deduplicate text; print what each stage removed.
@@ -66,7 +67,7 @@ def data_command(source: str = "stdlib", out: Path | None = None, quality: bool 
             shutil.copyfile(corpus.file(name), out / name)
     print(out or corpus.path)
 
-# %% ../../chapters/09_end_to_end/01_command_line.ipynb #c093c6bb
+# %% ../../chapters/09_end_to_end/01_command_line.ipynb #a8eb7de6
 def tokenizer_command(vocab_size: int = 4096, source: str = "stdlib", workspace: Path | None = None) -> None:
     """Train a byte-pair encoding on a source.
 
@@ -81,7 +82,7 @@ def tokenizer_command(vocab_size: int = 4096, source: str = "stdlib", workspace:
     config, place = TokenizerConfig(vocab_size), open_workspace(workspace)
     print(build_tokenizer(place, build_corpus(place, CorpusConfig(source)), config).file("tokenizer.json"))
 
-# %% ../../chapters/09_end_to_end/01_command_line.ipynb #f4638d90
+# %% ../../chapters/09_end_to_end/01_command_line.ipynb #094c910a
 def shards_command(vocab_size: int = 4096, source: str = "stdlib", held_out_percent: int = 5,
                    workspace: Path | None = None) -> None:
     """Encode a source into binary shards, train.bin and validation.bin.
@@ -99,7 +100,17 @@ def shards_command(vocab_size: int = 4096, source: str = "stdlib", held_out_perc
                      model=replace(preset.model, vocab_size=vocab_size))
     print(prepare_shards(open_workspace(workspace), preset)[1].path)
 
-# %% ../../chapters/09_end_to_end/01_command_line.ipynb #38fef359
+# %% ../../chapters/09_end_to_end/01_command_line.ipynb #69bba52d
+def check_device(device: str) -> None:
+    """Raise `ValueError` unless `device` is `cpu`, or a `cuda` device that PyTorch can use here."""
+    import torch
+
+    name = device.split(":")[0]
+    if name not in ("cpu", "cuda") or name == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={device!r}: give cpu, or cuda where PyTorch finds a GPU "
+                         f"({torch.cuda.device_count()} found here)")
+
+# %% ../../chapters/09_end_to_end/01_command_line.ipynb #fc0ed4ab
 def pretrain_command(preset: str = "laptop", source: str | None = None, vocab_size: int | None = None,
                      context: int | None = None, width: int | None = None, layers: int | None = None,
                      heads: int | None = None, steps: int | None = None, batch_size: int | None = None,
@@ -125,11 +136,12 @@ def pretrain_command(preset: str = "laptop", source: str | None = None, vocab_si
     """
     from llmbook.training.pretraining import pretrain
 
+    check_device(device)
     chosen = chosen_preset(preset, source, vocab_size=vocab_size, context=context, width=width, layers=layers, heads=heads,
                            steps=steps, batch_size=batch_size, learning_rate=learning_rate, precision=precision, seed=seed)
     print_summary(pretrain(open_workspace(workspace), chosen, device))
 
-# %% ../../chapters/09_end_to_end/01_command_line.ipynb #df9f4e23
+# %% ../../chapters/09_end_to_end/01_command_line.ipynb #9759bced
 def print_summary(model) -> None:
     """Print what the training of a `model` artifact came to, and where it is."""
     import json
@@ -139,7 +151,7 @@ def print_summary(model) -> None:
           f"{summary['held_out_bits_per_byte']:.3f} bits per byte held out")
     print(model.path)
 
-# %% ../../chapters/09_end_to_end/01_command_line.ipynb #05abedfc
+# %% ../../chapters/09_end_to_end/01_command_line.ipynb #df0d4945
 def generate_command(prompt: tyro.conf.Positional[str] = "", tokens: int = 200, temperature: float = 0.8,
                      top_k: int | None = 50, top_p: float | None = None, seed: int = 0, model: str | None = None,
                      device: str = "cpu", workspace: Path | None = None) -> None:
@@ -158,10 +170,11 @@ def generate_command(prompt: tyro.conf.Positional[str] = "", tokens: int = 200, 
     """
     from llmbook.training.pretraining import complete_text, load_base_model
 
+    check_device(device)
     trained, words = load_base_model(open_workspace(workspace), model, device)
     print(complete_text(trained, words, prompt, tokens, seed=seed, temperature=temperature, top_k=top_k, top_p=top_p))
 
-# %% ../../chapters/09_end_to_end/01_command_line.ipynb #47740976
+# %% ../../chapters/09_end_to_end/01_command_line.ipynb #ec07d36f
 def artifacts_command(workspace: Path | None = None) -> None:
     """List the finished artifacts, newest first.
 
@@ -174,25 +187,28 @@ def artifacts_command(workspace: Path | None = None) -> None:
         print(f"{item.kind:<12}{item.key[:16]}  {item.manifest['created'][:19]}  {size / 1e6:9,.1f} MB")
     print(place.root)
 
-# %% ../../chapters/09_end_to_end/01_command_line.ipynb #eeea5802
+# %% ../../chapters/09_end_to_end/01_command_line.ipynb #9d6fac31
 COMMANDS: dict[str, Callable] = {
     "pretrain": pretrain_command, "generate": generate_command, "data": data_command, "tokenizer": tokenizer_command,
     "shards": shards_command, "artifacts": artifacts_command}
 
-# %% ../../chapters/09_end_to_end/01_command_line.ipynb #5bd4f6b5
+# %% ../../chapters/09_end_to_end/01_command_line.ipynb #9ae2788d
 def one_line(error: BaseException) -> str:
     """An error's message without line breaks, or its type where it has none."""
     return " ".join(str(error).split()) or type(error).__name__
 
-# %% ../../chapters/09_end_to_end/01_command_line.ipynb #4c1d20c4
+# %% ../../chapters/09_end_to_end/01_command_line.ipynb #2159e594
 def main(args: list[str] | None = None) -> int:
-    """Run the command line; return the exit status: 0, 1 for an error, 130 after Ctrl-C."""
+    """Run the command line; return the exit status: 0, 1 for an error, 130 after Ctrl-C.
+
+    Raises: `SystemExit` after `--help` (0) and for words that the parser does not know (2).
+    """
     try:
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS, prog="llmbook", args=args,
             description="Train a language model from raw text, and use it. Every stage keeps its result in the workspace.")
     except KeyboardInterrupt:
-        print("\nllmbook: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        print("\nllmbook: stopped; run the same command again, finished stages and checkpoints are kept", file=sys.stderr)
         return 130
     except (ValueError, RuntimeError, OSError) as error:
         if os.environ.get("LLMBOOK_DEBUG"):

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['window_order', 'check_loader', 'TokenWindows', 'reading_batches']
 
-# %% ../../chapters/05_training/04_loader.ipynb #4b88fd7c
+# %% ../../chapters/05_training/04_loader.ipynb #7d80b4cd
 import numpy as np
 from torch import Tensor, from_numpy
 
-# %% ../../chapters/05_training/04_loader.ipynb #2eab21fd
+# %% ../../chapters/05_training/04_loader.ipynb #13a3666a
 from ..preliminaries.workspace import derive_seed
 
-# %% ../../chapters/05_training/04_loader.ipynb #076dbb3b
+# %% ../../chapters/05_training/04_loader.ipynb #a91f8ae9
 def window_order(token_count: int, context: int, seed: int, epoch: int) -> np.ndarray:
     """The starts of an epoch's windows, in the order in which they are read: int64 [W], W = (N - T) // T.
 
@@ -22,7 +22,7 @@ def window_order(token_count: int, context: int, seed: int, epoch: int) -> np.nd
     offset = int(rng.integers(context))
     return offset + context * rng.permutation((token_count - context) // context)
 
-# %% ../../chapters/05_training/04_loader.ipynb #250bb155
+# %% ../../chapters/05_training/04_loader.ipynb #95179ae6
 def check_loader(token_count: int, context: int, batch_size: int, rank: int, world_size: int) -> None:
     """Refuse sizes that do not fit.
 
@@ -37,7 +37,7 @@ def check_loader(token_count: int, context: int, batch_size: int, rank: int, wor
         raise ValueError(f"{token_count} tokens hold fewer than {batch_size} windows of {context}: give at least "
                          f"{(batch_size + 1) * context} tokens, or a smaller batch_size or context")
 
-# %% ../../chapters/05_training/04_loader.ipynb #cc4cb7be
+# %% ../../chapters/05_training/04_loader.ipynb #6c2aff43
 class TokenWindows:
     """Batches of windows from a row of tokens [N]; batch n depends on n and the seed alone.
 
@@ -72,7 +72,7 @@ class TokenWindows:
         rows = from_numpy(rows.astype(np.int64))
         return rows[:, :-1], rows[:, 1:].contiguous()
 
-# %% ../../chapters/05_training/04_loader.ipynb #48161f4c
+# %% ../../chapters/05_training/04_loader.ipynb #2634429a
 def reading_batches(tokens: np.ndarray, context: int, batch_size: int, first: int):
     """Yield inputs and targets, int64 [B, T], in which each of the tokens [N] is a target exactly once, in order.
 

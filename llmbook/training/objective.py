@@ -6,13 +6,13 @@
 __all__ = ['IGNORED', 'log_sum_exp', 'check_targets', 'cross_entropy', 'linear_cross_entropy_chunk', 'LinearCrossEntropy',
            'linear_cross_entropy', 'perplexity', 'bits_per_byte']
 
-# %% ../../chapters/05_training/01_objective.ipynb #69fa9735
+# %% ../../chapters/05_training/01_objective.ipynb #6ee42e0f
 import math
 
 import torch
 from torch import Tensor
 
-# %% ../../chapters/05_training/01_objective.ipynb #d2a26a5c
+# %% ../../chapters/05_training/01_objective.ipynb #44f9c787
 def log_sum_exp(logits: Tensor) -> Tensor:
     """The logarithm of the sum of exponentials over the last dimension, in nats: [..., V] -> [...].
 
@@ -21,7 +21,7 @@ def log_sum_exp(logits: Tensor) -> Tensor:
     largest = logits.amax(-1, keepdim=True)
     return (logits - largest).exp().sum(-1).log() + largest.squeeze(-1)
 
-# %% ../../chapters/05_training/01_objective.ipynb #a4c253fb
+# %% ../../chapters/05_training/01_objective.ipynb #10b41a31
 IGNORED = -100
 
 
@@ -43,14 +43,14 @@ def check_targets(targets: Tensor, vocab_size: int) -> Tensor:
                              f"ids 0 to {vocab_size - 1}: use the tokenizer that it was built for")
     return counted
 
-# %% ../../chapters/05_training/01_objective.ipynb #d679b95f
+# %% ../../chapters/05_training/01_objective.ipynb #38891e86
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean surprise at the targets, in nats per token, as a scalar float32.
 
     Shapes: logits [..., V], targets int64 [...] with ids in 0 .. V - 1, or -100 for a position that does not count.
 
     Raises:
-        ValueError: if the shapes do not fit, a target is out of range, or none counts.
+        ValueError: if the shapes do not fit; on a CPU also if a target is out of range, or none counts.
 
     Source: Shannon (1948), section 6; Bengio et al. (2003) for language models.
     """
@@ -58,11 +58,11 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
         raise ValueError(f"logits {tuple(logits.shape)} need targets {tuple(logits.shape[:-1])}, not {tuple(targets.shape)}")
     counted = check_targets(targets, logits.shape[-1])
     logits = logits.float()
-    chosen = logits.gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    chosen = logits.gather(-1, targets.masked_fill(~counted, 0).unsqueeze(-1)).squeeze(-1)
     surprise = log_sum_exp(logits) - chosen
     return (surprise * counted).sum() / counted.sum()
 
-# %% ../../chapters/05_training/01_objective.ipynb #543f2a19
+# %% ../../chapters/05_training/01_objective.ipynb #52cefc15
 def linear_cross_entropy_chunk(hidden: Tensor, weight: Tensor, targets: Tensor, counted: Tensor) -> tuple:
     """Summed loss of a chunk of rows, and its gradients by states and weight.
 
@@ -71,14 +71,14 @@ def linear_cross_entropy_chunk(hidden: Tensor, weight: Tensor, targets: Tensor, 
     logits = (hidden @ weight.T).float()  # [N, V]
     normalizer = log_sum_exp(logits)
     rows = torch.arange(len(targets), device=targets.device)
-    known = targets.clamp(min=0)
+    known = targets.masked_fill(~counted, 0)
     loss = ((normalizer - logits[rows, known]) * counted).sum()
     error = logits.sub_(normalizer.unsqueeze(-1)).exp_()  # softmax, in the place of the logits
     error[rows, known] -= 1
     error = error.mul_(counted.unsqueeze(-1)).to(hidden.dtype)
     return loss, error @ weight, error.T @ hidden
 
-# %% ../../chapters/05_training/01_objective.ipynb #3a24455a
+# %% ../../chapters/05_training/01_objective.ipynb #3a57af69
 class LinearCrossEntropy(torch.autograd.Function):
     """`linear_cross_entropy` with its hand-written gradient."""
 
@@ -106,7 +106,7 @@ class LinearCrossEntropy(torch.autograd.Function):
         by_hidden, by_weight = ctx.saved_tensors
         return by_hidden * upstream, by_weight * upstream, None, None, None
 
-# %% ../../chapters/05_training/01_objective.ipynb #157c06b6
+# %% ../../chapters/05_training/01_objective.ipynb #2cc36da2
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, rows: int = 1024) -> Tensor:
     """`cross_entropy(hidden @ weight.T, targets)` without ever holding more than `rows` rows of the logits.
 
@@ -114,7 +114,7 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, rows: 
     dtype where autocast is on. Differentiable once.
 
     Raises:
-        ValueError: if the shapes do not fit, a target is out of range, or none counts.
+        ValueError: if the shapes do not fit; on a CPU also if a target is out of range, or none counts.
 
     Source: the gradient of the log-sum-exp; the fusion as in Hsu et al. (2024).
     """
@@ -125,12 +125,12 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, rows: 
     states = hidden.reshape(-1, hidden.shape[-1])
     return LinearCrossEntropy.apply(states, weight, targets.reshape(-1), counted.reshape(-1), rows)
 
-# %% ../../chapters/05_training/01_objective.ipynb #3bd5adb1
+# %% ../../chapters/05_training/01_objective.ipynb #996ff633
 def perplexity(nats_per_token: float) -> float:
     """The number of equally likely choices with this average surprise: exp of nats per token."""
     return float(torch.tensor(nats_per_token, dtype=torch.float64).exp())
 
-# %% ../../chapters/05_training/01_objective.ipynb #012e070b
+# %% ../../chapters/05_training/01_objective.ipynb #0de76abf
 def bits_per_byte(total_nats: float, text_bytes: int) -> float:
     """Average surprise in bits per byte of UTF-8 text, comparable across tokenizers.
 

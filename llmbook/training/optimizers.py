@@ -6,14 +6,14 @@
 __all__ = ['MUON_COEFFICIENTS', 'adamw_update', 'check_rates', 'AdamW', 'adamw_state', 'orthogonalize', 'muon_update', 'Muon',
            'split_parameters', 'build_optimizers']
 
-# %% ../../chapters/05_training/02_optimizers.ipynb #70d168eb
+# %% ../../chapters/05_training/02_optimizers.ipynb #918af926
 import math
 from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
-# %% ../../chapters/05_training/02_optimizers.ipynb #2fb0773c
+# %% ../../chapters/05_training/02_optimizers.ipynb #8a64840a
 def adamw_update(parameter: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, step: int, *, lr: float,
                  betas: tuple[float, float], eps: float, weight_decay: float) -> None:
     """One AdamW step in place, on a parameter and its two averages; `step` counts from 1.
@@ -29,7 +29,7 @@ def adamw_update(parameter: Tensor, gradient: Tensor, mean: Tensor, square: Tens
     parameter.mul_(1 - lr * weight_decay)
     parameter.addcdiv_(mean, scale, value=-lr / (1 - beta1**step))
 
-# %% ../../chapters/05_training/02_optimizers.ipynb #4ae088ea
+# %% ../../chapters/05_training/02_optimizers.ipynb #3829b220
 def check_rates(**values: float) -> None:
     """Refuse hyperparameters that are negative or not finite.
 
@@ -40,12 +40,12 @@ def check_rates(**values: float) -> None:
         if not (math.isfinite(value) and value >= 0):
             raise ValueError(f"{name}={value}: give a finite number of at least 0")
 
-# %% ../../chapters/05_training/02_optimizers.ipynb #5451ee0f
+# %% ../../chapters/05_training/02_optimizers.ipynb #c9abd3d8
 class AdamW(torch.optim.Optimizer):
     """Adam with decoupled weight decay, in the state layout of `torch.optim.AdamW`.
 
-    `lr` is the rate, `betas` the two averages' memories in [0, 1), `weight_decay` the fraction of the rate that is taken off
-    each parameter per step.
+    `lr` is the rate, `betas` the two averages' memories in [0, 1), and each step takes the fraction
+    `lr * weight_decay` off each parameter.
 
     Raises:
         ValueError: for a negative or infinite rate, eps or decay, or a beta outside [0, 1).
@@ -72,7 +72,7 @@ class AdamW(torch.optim.Optimizer):
                     adamw_update(parameter, parameter.grad, state["exp_avg"], state["exp_avg_sq"],
                                  int(state["step"]), **options)
 
-# %% ../../chapters/05_training/02_optimizers.ipynb #befdd7fe
+# %% ../../chapters/05_training/02_optimizers.ipynb #a471bee0
 def adamw_state(state: dict, parameter: Tensor) -> dict:
     """The state of one parameter with its step counted up, zeros before the first."""
     if not state:
@@ -82,7 +82,7 @@ def adamw_state(state: dict, parameter: Tensor) -> dict:
     state["step"] += 1
     return state
 
-# %% ../../chapters/05_training/02_optimizers.ipynb #6b8735e3
+# %% ../../chapters/05_training/02_optimizers.ipynb #292fccbf
 MUON_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
@@ -108,7 +108,7 @@ def orthogonalize(matrix: Tensor, iterations: int = 5) -> Tensor:
         x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
 
-# %% ../../chapters/05_training/02_optimizers.ipynb #b3728b4c
+# %% ../../chapters/05_training/02_optimizers.ipynb #cb1da3f6
 def muon_update(parameter: Tensor, gradient: Tensor, momentum_buffer: Tensor, *, lr: float, momentum: float,
                 weight_decay: float, dtype: torch.dtype) -> None:
     """One Muon step in place, on a matrix [M, N] and its momentum; the iterations run in `dtype`.
@@ -122,7 +122,7 @@ def muon_update(parameter: Tensor, gradient: Tensor, momentum_buffer: Tensor, *,
     parameter.mul_(1 - lr * weight_decay)
     parameter.add_(orthogonalize(ahead.to(dtype)).to(parameter.dtype), alpha=-rate)
 
-# %% ../../chapters/05_training/02_optimizers.ipynb #1f7ca571
+# %% ../../chapters/05_training/02_optimizers.ipynb #5b27edfc
 class Muon(torch.optim.Optimizer):
     """Momentum, orthogonalized: for the weight matrices inside a network, not for embeddings, heads or norms.
 
@@ -157,7 +157,7 @@ class Muon(torch.optim.Optimizer):
                         state["momentum_buffer"] = torch.zeros_like(parameter)
                     muon_update(parameter, parameter.grad, state["momentum_buffer"], **options)
 
-# %% ../../chapters/05_training/02_optimizers.ipynb #802b1312
+# %% ../../chapters/05_training/02_optimizers.ipynb #aa7972d3
 def split_parameters(model: torch.nn.Module) -> dict[str, list[Tensor]]:
     """The trainable parameters of a model as `hidden` matrices, embedding `tables` (and output heads), and `vectors`.
 
@@ -172,12 +172,13 @@ def split_parameters(model: torch.nn.Module) -> dict[str, list[Tensor]]:
             kinds[kind].append(parameter)
     return kinds
 
-# %% ../../chapters/05_training/02_optimizers.ipynb #ce1192c8
+# %% ../../chapters/05_training/02_optimizers.ipynb #e545efc3
 def build_optimizers(model: torch.nn.Module, name: str, lr: float, table_lr: float, weight_decay: float,
                      dtype: torch.dtype = torch.float32) -> list[torch.optim.Optimizer]:
     """The optimizers of a model: `muon` (Muon for hidden matrices at rate `lr`, AdamW for the rest) or `adamw`.
 
-    `table_lr` is AdamW's rate for embedding tables and vectors; `weight_decay` acts on matrices only.
+    `table_lr` is AdamW's rate for embedding tables and vectors; `weight_decay` acts on hidden
+    matrices, with `adamw` also on tables, never on vectors.
 
     Raises:
         ValueError: for another name.

@@ -7,16 +7,16 @@ __all__ = ['PRESETS', 'Preset', 'choose_preset', 'prepare_shards', 'save_model',
            'finish_training', 'train_base_model', 'pretrain', 'heal_prompt', 'draw_healed', 'complete_text',
            'load_base_model']
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #02e1b585
+# %% ../../chapters/05_training/07_pretraining.ipynb #7e897a8a
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #d41dfb71
+# %% ../../chapters/05_training/07_pretraining.ipynb #25c0d11a
 import torch
 from torch import Tensor
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #ff3c60fa
+# %% ../../chapters/05_training/07_pretraining.ipynb #293f8079
 from ..architecture.generation import generate, sample_next
 from ..architecture.transformer import ModelConfig, Transformer
 from ..preliminaries.workspace import Artifact, Workspace, derive_seed, file_sha256, write_atomic
@@ -24,7 +24,7 @@ from ..tokenization.shards import Shard, ShardConfig, build_shards
 from .loader import TokenWindows
 from .trainer import TrainConfig, Trainer
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #8159fd93
+# %% ../../chapters/05_training/07_pretraining.ipynb #57f8ee79
 @dataclass(frozen=True)
 class Preset:
     """A run from text to model: the source, the held-out percentage, the shape of the model, and its training.
@@ -37,7 +37,7 @@ class Preset:
     source: str = "stdlib"
     held_out_percent: int = 5
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #68c7de7b
+# %% ../../chapters/05_training/07_pretraining.ipynb #d2ebc91b
 PRESETS = {
     "tiny": Preset(
         ModelConfig(vocab_size=512, context=64, width=64, layers=2, heads=2),
@@ -58,7 +58,7 @@ def choose_preset(name: str) -> Preset:
         raise ValueError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
     return PRESETS[name]
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #f899f4dc
+# %% ../../chapters/05_training/07_pretraining.ipynb #5d202d15
 def prepare_shards(workspace: Workspace, preset: Preset, progress: bool = True) -> tuple[Artifact, Artifact]:
     """The tokenizer and the shards that a preset needs, built if they are not there.
 
@@ -73,7 +73,7 @@ def prepare_shards(workspace: Workspace, preset: Preset, progress: bool = True) 
     shards = build_shards(workspace, corpus, tokenizer, ShardConfig(preset.held_out_percent), progress)
     return tokenizer, shards
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #4dc334f6
+# %% ../../chapters/05_training/07_pretraining.ipynb #8ab89d60
 def save_model(model: Transformer, folder: Path) -> None:
     """Write `model.safetensors` and `config.json` into a folder, each atomically."""
     from safetensors.torch import save
@@ -100,7 +100,7 @@ def load_model(folder: str | Path, device: str = "cpu") -> Transformer:
         raise ValueError(f"{folder} holds no model that can be loaded: {reason}") from error
     return model.eval().to(device)
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #2be3cc78
+# %% ../../chapters/05_training/07_pretraining.ipynb #32385fbe
 def training_is_done(folder: Path) -> bool:
     """Whether a folder holds the summary of a finished training and the weights that it vouches for."""
     try:
@@ -109,7 +109,7 @@ def training_is_done(folder: Path) -> bool:
     except (OSError, ValueError, KeyError):
         return False
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #ee89f70a
+# %% ../../chapters/05_training/07_pretraining.ipynb #79b16b46
 def finish_training(model: Transformer, folder: Path, tokenizer: Artifact, summary: dict) -> None:
     """Write model, tokenizer and summary, in this order."""
     save_model(model, folder)
@@ -117,7 +117,7 @@ def finish_training(model: Transformer, folder: Path, tokenizer: Artifact, summa
     facts = summary | {"model_sha256": file_sha256(folder / "model.safetensors")}
     write_atomic(folder / "summary.json", json.dumps(facts, indent=1))
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #57d47172
+# %% ../../chapters/05_training/07_pretraining.ipynb #87f1ffd0
 def train_base_model(workspace: Workspace, tokenizer: Artifact, shards: Artifact, model: ModelConfig,
                      training: TrainConfig, device: str = "cpu", progress: bool = True) -> Artifact:
     """The artifact `model` that this training on these shards gives, trained or resumed if it is not there.
@@ -143,13 +143,13 @@ def train_base_model(workspace: Workspace, tokenizer: Artifact, shards: Artifact
 
     return workspace.build("model", {"model": shape, "training": training, "version": 1}, builder, [tokenizer, shards])
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #4325d63b
+# %% ../../chapters/05_training/07_pretraining.ipynb #bf10353f
 def pretrain(workspace: Workspace, preset: Preset, device: str = "cpu", progress: bool = True) -> Artifact:
     """The base model of a preset, with all that it needs, from nothing or from where an earlier call was stopped."""
     tokenizer, shards = prepare_shards(workspace, preset, progress)
     return train_base_model(workspace, tokenizer, shards, preset.model, preset.training, device, progress)
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #4772cba8
+# %% ../../chapters/05_training/07_pretraining.ipynb #461ece9d
 def heal_prompt(ids: list[int], tokens: list[bytes], special: int) -> tuple[list[int], list[int]]:
     """Ids without the last, and the ids whose bytes begin with the last one's, itself included.
 
@@ -158,7 +158,7 @@ def heal_prompt(ids: list[int], tokens: list[bytes], special: int) -> tuple[list
     prefix = tokens[ids[-1]]
     return ids[:-1], [i for i, token in enumerate(tokens[: len(tokens) - special]) if token.startswith(prefix)]
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #ab7adff6
+# %% ../../chapters/05_training/07_pretraining.ipynb #0f3421d7
 @torch.no_grad()
 def draw_healed(model: Transformer, ids: Tensor, allowed: list[int], generator: torch.Generator | None,
                 **sampling) -> Tensor:
@@ -169,7 +169,7 @@ def draw_healed(model: Transformer, ids: Tensor, allowed: list[int], generator: 
     drawn = sample_next(logits.masked_fill(blocked, -torch.inf), generator=generator, **sampling)
     return torch.cat((ids, drawn[:, None]), dim=1)
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #9251c884
+# %% ../../chapters/05_training/07_pretraining.ipynb #42f221d0
 def complete_text(model: Transformer, tokenizer, prompt: str, max_new_tokens: int = 200, *, seed: int = 0,
                   temperature: float = 0.8, top_k: int | None = 50, top_p: float | None = None) -> str:
     """The prompt and what the model writes after it, up to `max_new_tokens` tokens or the end of the document.
@@ -195,7 +195,7 @@ def complete_text(model: Transformer, tokenizer, prompt: str, max_new_tokens: in
     ids = generate(model, ids, left, generator=generator, stop_id=end, **sampling)
     return tokenizer.decode([token for token in ids[0].tolist() if token != end])
 
-# %% ../../chapters/05_training/07_pretraining.ipynb #e0af1bb1
+# %% ../../chapters/05_training/07_pretraining.ipynb #a2924c0b
 def load_base_model(workspace: Workspace, key_prefix: str | None = None, device: str = "cpu"):
     """The newest trained model, or the one whose key begins with `key_prefix`, and its tokenizer.
 

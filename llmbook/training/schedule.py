@@ -5,24 +5,24 @@
 # %% auto #0
 __all__ = ['warmup_cosine', 'gradient_norm', 'clip_gradients']
 
-# %% ../../chapters/05_training/03_schedule.ipynb #4e4af89c
+# %% ../../chapters/05_training/03_schedule.ipynb #3d68ae82
 import math
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
-# %% ../../chapters/05_training/03_schedule.ipynb #177ea0a4
+# %% ../../chapters/05_training/03_schedule.ipynb #7a4383b9
 def warmup_cosine(step: int, *, peak: float, warmup: int, total: int, floor: float = 0.0) -> float:
     """The learning rate of a step, counted from 0: linear to `peak` over `warmup` steps, then cosine to `floor` at `total`.
 
     Raises:
-        ValueError: unless 0 <= warmup <= total, 0 <= floor <= peak and step >= 0.
+        ValueError: unless 0 <= warmup <= total, total >= 1, 0 <= floor <= peak and step >= 0.
 
     Source: Loshchilov and Hutter (2017), equation 5, for one period, after a linear warmup.
     """
     if not 0 <= warmup <= total or total < 1 or step < 0:
-        raise ValueError(f"step={step}, warmup={warmup}, total={total}: needs 0 <= warmup <= total and 0 <= step")
+        raise ValueError(f"step={step}, warmup={warmup}, total={total}: needs 0 <= warmup <= total, 1 <= total, 0 <= step")
     if not 0 <= floor <= peak:
         raise ValueError(f"floor={floor} and peak={peak}: needs 0 <= floor <= peak")
     if step < warmup:
@@ -30,13 +30,13 @@ def warmup_cosine(step: int, *, peak: float, warmup: int, total: int, floor: flo
     progress = min(1.0, (step - warmup) / max(1, total - warmup))
     return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * progress))
 
-# %% ../../chapters/05_training/03_schedule.ipynb #df192890
+# %% ../../chapters/05_training/03_schedule.ipynb #9ea76d25
 def gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
     """The Euclidean norm of all gradients together, as a scalar float32; zero where there are none."""
     norms = [torch.linalg.vector_norm(p.grad, dtype=torch.float32) for p in parameters if p.grad is not None]
     return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.tensor(0.0)
 
-# %% ../../chapters/05_training/03_schedule.ipynb #2f5b7a0d
+# %% ../../chapters/05_training/03_schedule.ipynb #059fdc3c
 def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
     """Scale all gradients in place so that their joint norm is at most `max_norm`; return the norm before, as a scalar.
 

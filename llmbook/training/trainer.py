@@ -6,9 +6,9 @@
 __all__ = ['check_train_config', 'TrainConfig', 'product_seconds', 'fastest_precision', 'autocast_to', 'accumulate_gradients',
            'evaluate_bits', 'training_state', 'restore_training_state', 'save_checkpoint', 'checkpoint_names',
            'load_checkpoint', 'read_metrics', 'MetricsLog', 'machine_choices', 'TrainingDiverged', 'progress_bar',
-           'show_progress', 'TrainingRun', 'set_rates', 'require_finite', 'SteppingRun', 'Trainer']
+           'show_progress', 'check_windows', 'TrainingRun', 'set_rates', 'require_finite', 'SteppingRun', 'Trainer']
 
-# %% ../../chapters/05_training/05_trainer.ipynb #c73fab71
+# %% ../../chapters/05_training/05_trainer.ipynb #811b7c21
 import contextlib
 import json
 import os
@@ -19,12 +19,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
-# %% ../../chapters/05_training/05_trainer.ipynb #5a25ff70
+# %% ../../chapters/05_training/05_trainer.ipynb #6f174fbc
 import numpy as np
 import torch
 from torch import Tensor
 
-# %% ../../chapters/05_training/05_trainer.ipynb #f9afc138
+# %% ../../chapters/05_training/05_trainer.ipynb #716507c3
 from ..architecture.transformer import Transformer
 from ..preliminaries.workspace import file_sha256, log, write_atomic
 from .loader import TokenWindows, reading_batches
@@ -32,7 +32,7 @@ from .objective import bits_per_byte, linear_cross_entropy
 from .optimizers import build_optimizers
 from .schedule import clip_gradients, warmup_cosine
 
-# %% ../../chapters/05_training/05_trainer.ipynb #ef03b78e
+# %% ../../chapters/05_training/05_trainer.ipynb #e1f564bf
 def check_train_config(config: "TrainConfig") -> None:
     """Refuse settings that cannot work.
 
@@ -57,7 +57,7 @@ def check_train_config(config: "TrainConfig") -> None:
         raise ValueError(f"final_fraction={config.final_fraction} must be from 0 to 1, and "
                          f"weight_decay={config.weight_decay} at least 0")
 
-# %% ../../chapters/05_training/05_trainer.ipynb #bf28bbc0
+# %% ../../chapters/05_training/05_trainer.ipynb #15420cb8
 @dataclass(frozen=True)
 class TrainConfig:
     """How a model is trained. One step reads `batch_size` windows, `micro_batch_size` at a time.
@@ -85,7 +85,7 @@ class TrainConfig:
     def __post_init__(self):
         check_train_config(self)
 
-# %% ../../chapters/05_training/05_trainer.ipynb #237c8812
+# %% ../../chapters/05_training/05_trainer.ipynb #16793e83
 def product_seconds(device: str, dtype: torch.dtype, size: int = 512, repeats: int = 5) -> float:
     """The shortest of several times, in seconds, of one [size, size] matrix product."""
     a = torch.ones(size, size, device=device, dtype=dtype)
@@ -96,28 +96,36 @@ def product_seconds(device: str, dtype: torch.dtype, size: int = 512, repeats: i
         times.append(time.perf_counter() - start)
     return min(times)
 
-# %% ../../chapters/05_training/05_trainer.ipynb #575006da
+# %% ../../chapters/05_training/05_trainer.ipynb #01a2e773
 def fastest_precision(device: str = "cpu") -> str:
-    """`bfloat16` where its matrix products take less than 0.7 of the time of float32's on this device, else `float32`."""
+    """`bfloat16` or `float32`: on CUDA by what the hardware supports, else by measurement.
+
+    bfloat16 is chosen where its matrix products take less than 0.7 of the time of float32's.
+    """
     if device.startswith("cuda"):
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     return "bfloat16" if product_seconds(device, torch.bfloat16) < 0.7 * product_seconds(device, torch.float32) else "float32"
 
-# %% ../../chapters/05_training/05_trainer.ipynb #ee325f1a
+# %% ../../chapters/05_training/05_trainer.ipynb #1ef641db
 def autocast_to(device: str, precision: str) -> contextlib.AbstractContextManager:
     """The context in which matrix products run in `bfloat16`, or nothing for `float32`."""
     if precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.split(":")[0], torch.bfloat16)
 
-# %% ../../chapters/05_training/05_trainer.ipynb #2d26a6ed
+# %% ../../chapters/05_training/05_trainer.ipynb #bf9c4c26
 def accumulate_gradients(model: Transformer, inputs: Tensor, targets: Tensor, micro_batch: int | None = None,
                          precision: str = "float32") -> float:
     """Add the gradient of the mean loss over a batch, int64 [B, T] twice, to the parameters; return it, in nats per token.
 
-    At most `micro_batch` rows, a divisor of B, go through the model at once, with matrix products in `precision`.
+    `micro_batch` rows, a divisor of B, go through the model at once, with matrix products in `precision`.
+
+    Raises:
+        ValueError: if `micro_batch` does not divide B.
     """
-    pieces = len(inputs) // (micro_batch or len(inputs))
+    pieces, rest = divmod(len(inputs), micro_batch or len(inputs))
+    if rest or not pieces:
+        raise ValueError(f"a batch of {len(inputs)} rows does not divide into micro-batches of {micro_batch}")
     total = 0.0
     for ids, answers in zip(inputs.chunk(pieces), targets.chunk(pieces)):
         with autocast_to(ids.device.type, precision):
@@ -126,7 +134,7 @@ def accumulate_gradients(model: Transformer, inputs: Tensor, targets: Tensor, mi
         total += loss.detach()
     return float(total)
 
-# %% ../../chapters/05_training/05_trainer.ipynb #7d88ae9d
+# %% ../../chapters/05_training/05_trainer.ipynb #cfa79f08
 @torch.no_grad()
 def evaluate_bits(model: Transformer, tokens: np.ndarray, text_bytes: int, *, batch_size: int = 16,
                   precision: str = "float32", windows: int | None = None) -> float:
@@ -146,7 +154,7 @@ def evaluate_bits(model: Transformer, tokens: np.ndarray, text_bytes: int, *, ba
     model.train()
     return bits_per_byte(nats, text_bytes * len(part) / len(tokens))
 
-# %% ../../chapters/05_training/05_trainer.ipynb #9bf4070c
+# %% ../../chapters/05_training/05_trainer.ipynb #5ca62550
 def training_state(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
     """All tensors on which the next step depends, by name: weights, optimizer states, random generators."""
     state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
@@ -158,7 +166,7 @@ def training_state(model: torch.nn.Module, optimizers: list[torch.optim.Optimize
         state["random.cuda"] = torch.cuda.get_rng_state()
     return state
 
-# %% ../../chapters/05_training/05_trainer.ipynb #320d078b
+# %% ../../chapters/05_training/05_trainer.ipynb #531b167b
 def restore_training_state(state: dict[str, Tensor], model: torch.nn.Module,
                            optimizers: list[torch.optim.Optimizer]) -> None:
     """Put the tensors of `training_state` back."""
@@ -174,7 +182,7 @@ def restore_training_state(state: dict[str, Tensor], model: torch.nn.Module,
     if "random.cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["random.cuda"])
 
-# %% ../../chapters/05_training/05_trainer.ipynb #a9919067
+# %% ../../chapters/05_training/05_trainer.ipynb #08a834fc
 def save_checkpoint(folder: Path, state: dict[str, Tensor], facts: dict, keep: int = 2) -> None:
     """Write tensors and facts (JSON, with `step`) as `checkpoint-<step>`, atomically, and keep the newest `keep`.
 
@@ -193,7 +201,7 @@ def save_checkpoint(folder: Path, state: dict[str, Tensor], facts: dict, keep: i
         if path.stem not in remaining:
             path.unlink()
 
-# %% ../../chapters/05_training/05_trainer.ipynb #0618eb77
+# %% ../../chapters/05_training/05_trainer.ipynb #b7a478ea
 def checkpoint_names(folder: Path) -> list[str]:
     """The names of the checkpoints in a folder, newest first."""
     return sorted((path.stem for path in folder.glob("checkpoint-*.json")), reverse=True)
@@ -215,9 +223,9 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict] | None:
         log.warning("checkpoint %s is damaged (%s); taking an earlier one", name, reason)
     return None
 
-# %% ../../chapters/05_training/05_trainer.ipynb #fa6d0857
+# %% ../../chapters/05_training/05_trainer.ipynb #76fc72e5
 def read_metrics(path: str | Path, before: int | None = None) -> list[dict]:
-    """The rows of a metrics file with a step below `before`; a last line that was cut off is left out."""
+    """The rows of a metrics file with a step below `before`; lines that are no JSON, as a kill leaves them, are left out."""
     rows = []
     if Path(path).exists():
         for line in Path(path).read_text().splitlines():
@@ -225,7 +233,7 @@ def read_metrics(path: str | Path, before: int | None = None) -> list[dict]:
                 rows.append(json.loads(line))
     return [row for row in rows if before is None or row["step"] < before]
 
-# %% ../../chapters/05_training/05_trainer.ipynb #ec5d5545
+# %% ../../chapters/05_training/05_trainer.ipynb #20178fbb
 class MetricsLog:
     """Appends rows to `metrics.jsonl` in a folder, and to TensorBoard where it is installed; begins at `step`."""
 
@@ -253,22 +261,22 @@ class MetricsLog:
         if self.board is not None:
             self.board.close()
 
-# %% ../../chapters/05_training/05_trainer.ipynb #ce66a863
+# %% ../../chapters/05_training/05_trainer.ipynb #771939af
 def machine_choices(folder: Path, precision: str, device: str) -> dict:
     """Precision and threads of the run in `folder`: those it was begun with, or new ones, written to `run.json`."""
     path = folder / "run.json"
     if path.exists():
         choices = json.loads(path.read_text())
-        if choices["torch"] != torch.__version__:
-            log.warning("begun with torch %s, resumed with %s: results may differ in the last bits", choices["torch"],
-                        torch.__version__)
+        for name, now in (("torch", torch.__version__), ("device", device)):
+            if choices[name] != now:
+                log.warning("begun with %s %s, resumed with %s: the last bits may differ", name, choices[name], now)
         return choices
     chosen = fastest_precision(device) if precision == "auto" else precision
     choices = {"precision": chosen, "threads": torch.get_num_threads(), "device": device, "torch": torch.__version__}
     write_atomic(path, json.dumps(choices, indent=1))
     return choices
 
-# %% ../../chapters/05_training/05_trainer.ipynb #1e0d83f7
+# %% ../../chapters/05_training/05_trainer.ipynb #722f58e1
 class TrainingDiverged(RuntimeError):
     """The loss or the gradient is no longer a finite number."""
 
@@ -289,14 +297,25 @@ def show_progress(bar, loss: float, tokens_per_second: float) -> None:
         bar.set_postfix_str(f"loss {loss:.3f}, {tokens_per_second:,.0f} tokens/s", refresh=False)
         bar.update()
 
-# %% ../../chapters/05_training/05_trainer.ipynb #7a04a3af
+# %% ../../chapters/05_training/05_trainer.ipynb #2e1d1600
+def check_windows(windows: TokenWindows, model: Transformer, config: TrainConfig) -> None:
+    """Raise `ValueError` unless batches and windows have the sizes that the configuration and the model name."""
+    if windows.batch_size != config.batch_size or windows.context > model.config.context:
+        raise ValueError(f"batches of {windows.batch_size} windows of {windows.context} tokens do not fit batch_size="
+                         f"{config.batch_size} and a model context of {model.config.context}")
+
+# %% ../../chapters/05_training/05_trainer.ipynb #3c6fad0e
 class TrainingRun:
-    """The state of a training in a folder: built new, or restored from the newest intact checkpoint there."""
+    """The state of a training in a folder: built new, or restored from the newest intact checkpoint there.
+
+    Raises: `ValueError` for windows of other sizes than the configuration and the model have.
+    """
 
     def __init__(self, model: Transformer, windows: TokenWindows, config: TrainConfig, folder: str | Path, *,
                  held_out: tuple[np.ndarray, int] | None = None, device: str = "cpu", progress: bool = False):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+        check_windows(windows, model, config)
         self.model, self.windows, self.config = model.to(device), windows, config
         self.held_out, self.device, self.progress = held_out, device, progress
         choices = machine_choices(self.folder, config.precision, device)
@@ -321,7 +340,7 @@ class TrainingRun:
         facts = {"step": self.step, "seconds": self.seconds}
         save_checkpoint(self.folder, training_state(self.model, self.optimizers), facts)
 
-# %% ../../chapters/05_training/05_trainer.ipynb #26719d63
+# %% ../../chapters/05_training/05_trainer.ipynb #d0408c9f
 def set_rates(optimizers: list[torch.optim.Optimizer], peaks: list[list[float]], fraction: float) -> None:
     """Give every parameter group `fraction` of its peak rate."""
     for optimizer, group_peaks in zip(optimizers, peaks):
@@ -335,7 +354,7 @@ def require_finite(step: int, loss: float, norm: float, config: TrainConfig) -> 
         raise TrainingDiverged(f"step {step}: loss {loss}, gradient norm {norm}. Lower the learning rate "
                                f"({config.learning_rate}) or lengthen the warmup ({config.warmup_steps} steps).")
 
-# %% ../../chapters/05_training/05_trainer.ipynb #5d11edb9
+# %% ../../chapters/05_training/05_trainer.ipynb #07ff726c
 class SteppingRun(TrainingRun):
     """A training that can take its next step and measure itself."""
 
@@ -360,7 +379,7 @@ class SteppingRun(TrainingRun):
         return evaluate_bits(self.model, tokens, text_bytes, batch_size=max(16, self.config.batch_size),
                              precision=self.precision, windows=windows)
 
-# %% ../../chapters/05_training/05_trainer.ipynb #3947ebe3
+# %% ../../chapters/05_training/05_trainer.ipynb #fc7fa148
 class Trainer(SteppingRun):
     """Trains a model on windows of tokens, in a folder that holds its log and checkpoints; resumes what it finds there.
 

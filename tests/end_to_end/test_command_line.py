@@ -67,6 +67,7 @@ def test_bad_values_are_one_line(tmp_path, capsys, source):
     assert "empty" in failure(capsys, "data", "--source", empty, *place)
     assert "latin.txt" in failure(capsys, "data", "--source", latin, *place)
     assert "width 250 is not divisible" in failure(capsys, "pretrain", "--width", 250, "--source", source, *place)
+    assert "device='tpu'" in failure(capsys, "pretrain", "--device", "tpu", "--source", source, *place)
     assert "context=0" in failure(capsys, "pretrain", "--context", 0, "--source", source, *place)
     assert "steps=0" in failure(capsys, "pretrain", "--steps", 0, "--source", source, *place)
     assert "learning_rate=-1" in failure(capsys, "pretrain", "--learning-rate", "-1", "--source", source, *place)
@@ -102,7 +103,7 @@ def test_the_stages_and_a_damaged_artifact(tmp_path, capsys, source, caplog):
 def test_ctrl_c_says_that_the_run_can_go_on(monkeypatch, capsys):
     monkeypatch.setitem(COMMANDS, "artifacts", lambda: (_ for _ in ()).throw(KeyboardInterrupt()))
     assert main(["artifacts"]) == 130
-    assert "goes on from the last checkpoint" in capsys.readouterr().err
+    assert "run the same command again" in capsys.readouterr().err
 
 
 def test_debug_shows_the_traceback(monkeypatch):

@@ -152,6 +152,16 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     assert checkpoint_names(tmp_path) == []
 
 
+def test_windows_of_other_sizes_are_refused(tmp_path):
+    config = TrainConfig(**(SETTINGS | {"batch_size": 8}))
+    with pytest.raises(ValueError, match="do not fit batch_size=8"):
+        Trainer(Transformer(SHAPE), TokenWindows(TEXT, 16, 4), config, tmp_path)
+    with pytest.raises(ValueError, match="model context of 16"):
+        Trainer(Transformer(SHAPE), TokenWindows(TEXT, 32, 8), config, tmp_path)
+    with pytest.raises(ValueError, match="micro-batches of 3"):
+        accumulate_gradients(Transformer(SHAPE), *TokenWindows(TEXT, 16, 4).batch(0), 3)
+
+
 def test_machine_choices_are_made_once(tmp_path):
     first = machine_choices(tmp_path, "auto", "cpu")
     assert first["precision"] in ("float32", "bfloat16")
