@@ -69,7 +69,7 @@ def test_killed_and_resumed_equals_undisturbed(source, tmp_path):
     rng = random.Random(os.getpid())
     moments = [rng.randint(1, 9), rng.randint(11, 25), rng.randint(26, 38)]
     for lines in moments:
-        kill_when(start(source, rough), lambda: lines_written(rough) >= lines)
+        kill_when(start(source, rough), lambda least=lines: lines_written(rough) >= least)
     earlier = {path: path.read_bytes() for path in rough.glob("shards/*/*")}
     # the last kill falls between training and the finished artifact
     kill_when(start(source, rough), lambda: any(rough.glob("building/model-*/summary.json")) or any(rough.glob("model/*")))
