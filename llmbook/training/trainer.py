@@ -8,7 +8,7 @@ __all__ = ['check_train_config', 'TrainConfig', 'product_seconds', 'fastest_prec
            'load_checkpoint', 'read_metrics', 'MetricsLog', 'machine_choices', 'TrainingDiverged', 'progress_bar',
            'show_progress', 'check_windows', 'TrainingRun', 'set_rates', 'require_finite', 'SteppingRun', 'Trainer']
 
-# %% ../../chapters/05_training/05_trainer.ipynb #f2bf90cd
+# %% ../../chapters/05_training/05_trainer.ipynb #a46c6cb2
 import contextlib
 import json
 import time
@@ -17,12 +17,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
-# %% ../../chapters/05_training/05_trainer.ipynb #15a2ff99
+# %% ../../chapters/05_training/05_trainer.ipynb #4d97934c
 import numpy as np
 import torch
 from torch import Tensor
 
-# %% ../../chapters/05_training/05_trainer.ipynb #d424517c
+# %% ../../chapters/05_training/05_trainer.ipynb #c6e80fcf
 from ..architecture.transformer import Transformer
 from ..preliminaries.workspace import file_sha256, log, write_atomic
 from .loader import TokenWindows, reading_batches
@@ -30,7 +30,7 @@ from .objective import bits_per_byte, linear_cross_entropy
 from .optimizers import build_optimizers
 from .schedule import clip_gradients, warmup_cosine
 
-# %% ../../chapters/05_training/05_trainer.ipynb #c06352cb
+# %% ../../chapters/05_training/05_trainer.ipynb #1a5c0982
 def check_train_config(config: "TrainConfig") -> None:
     """Refuse settings that cannot work.
 
@@ -55,7 +55,7 @@ def check_train_config(config: "TrainConfig") -> None:
         raise ValueError(f"final_fraction={config.final_fraction} must be from 0 to 1, and "
                          f"weight_decay={config.weight_decay} at least 0")
 
-# %% ../../chapters/05_training/05_trainer.ipynb #85f26f00
+# %% ../../chapters/05_training/05_trainer.ipynb #c15d5313
 @dataclass(frozen=True)
 class TrainConfig:
     """How a model is trained. One step reads `batch_size` windows, `micro_batch_size` at a time.
@@ -83,7 +83,7 @@ class TrainConfig:
     def __post_init__(self):
         check_train_config(self)
 
-# %% ../../chapters/05_training/05_trainer.ipynb #da035566
+# %% ../../chapters/05_training/05_trainer.ipynb #defb6d5a
 def product_seconds(device: str, dtype: torch.dtype, size: int = 512, repeats: int = 5) -> float:
     """The shortest of several times, in seconds, of one [size, size] matrix product."""
     a = torch.ones(size, size, device=device, dtype=dtype)
@@ -94,7 +94,7 @@ def product_seconds(device: str, dtype: torch.dtype, size: int = 512, repeats: i
         times.append(time.perf_counter() - start)
     return min(times)
 
-# %% ../../chapters/05_training/05_trainer.ipynb #f9f3db9a
+# %% ../../chapters/05_training/05_trainer.ipynb #382b2bb0
 def fastest_precision(device: str = "cpu") -> str:
     """`bfloat16` or `float32`: on CUDA by what the hardware supports, else by measurement.
 
@@ -104,14 +104,14 @@ def fastest_precision(device: str = "cpu") -> str:
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     return "bfloat16" if product_seconds(device, torch.bfloat16) < 0.7 * product_seconds(device, torch.float32) else "float32"
 
-# %% ../../chapters/05_training/05_trainer.ipynb #e6cadd9c
+# %% ../../chapters/05_training/05_trainer.ipynb #11f55448
 def autocast_to(device: str, precision: str) -> contextlib.AbstractContextManager:
     """The context in which matrix products run in `bfloat16`, or nothing for `float32`."""
     if precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.split(":")[0], torch.bfloat16)
 
-# %% ../../chapters/05_training/05_trainer.ipynb #3b23b38d
+# %% ../../chapters/05_training/05_trainer.ipynb #295e2281
 def accumulate_gradients(model: Transformer, inputs: Tensor, targets: Tensor, micro_batch: int | None = None,
                          precision: str = "float32") -> float:
     """Add the gradient of the mean loss over a batch, int64 [B, T] twice, to the parameters; return it, in nats per token.
@@ -132,7 +132,7 @@ def accumulate_gradients(model: Transformer, inputs: Tensor, targets: Tensor, mi
         total += loss.detach()
     return float(total)
 
-# %% ../../chapters/05_training/05_trainer.ipynb #72b82360
+# %% ../../chapters/05_training/05_trainer.ipynb #e6a3bd71
 @torch.no_grad()
 def evaluate_bits(model: Transformer, tokens: np.ndarray, text_bytes: int, *, batch_size: int = 16,
                   precision: str = "float32", windows: int | None = None) -> float:
@@ -152,7 +152,7 @@ def evaluate_bits(model: Transformer, tokens: np.ndarray, text_bytes: int, *, ba
     model.train()
     return bits_per_byte(nats, text_bytes * len(part) / len(tokens))
 
-# %% ../../chapters/05_training/05_trainer.ipynb #e7169373
+# %% ../../chapters/05_training/05_trainer.ipynb #beb1e2a5
 def training_state(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
     """All tensors on which the next step depends, by name: weights, optimizer states, random generators."""
     state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
@@ -164,7 +164,7 @@ def training_state(model: torch.nn.Module, optimizers: list[torch.optim.Optimize
         state["random.cuda"] = torch.cuda.get_rng_state()
     return state
 
-# %% ../../chapters/05_training/05_trainer.ipynb #c1f2ddb9
+# %% ../../chapters/05_training/05_trainer.ipynb #59d7f30f
 def restore_training_state(state: dict[str, Tensor], model: torch.nn.Module,
                            optimizers: list[torch.optim.Optimizer]) -> None:
     """Put the tensors of `training_state` back."""
@@ -180,7 +180,7 @@ def restore_training_state(state: dict[str, Tensor], model: torch.nn.Module,
     if "random.cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["random.cuda"])
 
-# %% ../../chapters/05_training/05_trainer.ipynb #be8e2dc1
+# %% ../../chapters/05_training/05_trainer.ipynb #25864024
 def save_checkpoint(folder: Path, state: dict[str, Tensor], facts: dict, keep: int = 2) -> None:
     """Write tensors and facts (JSON, with `step`) as `checkpoint-<step>`, atomically, and keep the newest `keep`.
 
@@ -199,7 +199,7 @@ def save_checkpoint(folder: Path, state: dict[str, Tensor], facts: dict, keep: i
         if path.stem not in remaining:
             path.unlink()
 
-# %% ../../chapters/05_training/05_trainer.ipynb #c8d179a2
+# %% ../../chapters/05_training/05_trainer.ipynb #def38339
 def checkpoint_names(folder: Path) -> list[str]:
     """The names of the checkpoints in a folder, newest first."""
     return sorted((path.stem for path in folder.glob("checkpoint-*.json")), reverse=True)
@@ -221,7 +221,7 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict] | None:
         log.warning("checkpoint %s is damaged (%s); taking an earlier one", name, reason)
     return None
 
-# %% ../../chapters/05_training/05_trainer.ipynb #b078728d
+# %% ../../chapters/05_training/05_trainer.ipynb #f9f462f0
 def read_metrics(path: str | Path, before: int | None = None) -> list[dict]:
     """The rows of a metrics file with a step below `before`; lines that are no JSON, as a kill leaves them, are left out."""
     rows = []
@@ -231,7 +231,7 @@ def read_metrics(path: str | Path, before: int | None = None) -> list[dict]:
                 rows.append(json.loads(line))
     return [row for row in rows if before is None or row["step"] < before]
 
-# %% ../../chapters/05_training/05_trainer.ipynb #1059cb58
+# %% ../../chapters/05_training/05_trainer.ipynb #60d18910
 class MetricsLog:
     """Appends rows to `metrics.jsonl` in a folder, and to TensorBoard where it is installed; begins at `step`."""
 
@@ -259,7 +259,7 @@ class MetricsLog:
         if self.board is not None:
             self.board.close()
 
-# %% ../../chapters/05_training/05_trainer.ipynb #28e58c5a
+# %% ../../chapters/05_training/05_trainer.ipynb #02f7e79b
 def machine_choices(folder: Path, precision: str, device: str) -> dict:
     """Precision and threads of the run in `folder`: those it was begun with, or new ones, written to `run.json`."""
     path = folder / "run.json"
@@ -274,7 +274,7 @@ def machine_choices(folder: Path, precision: str, device: str) -> dict:
     write_atomic(path, json.dumps(choices, indent=1))
     return choices
 
-# %% ../../chapters/05_training/05_trainer.ipynb #d41c4f52
+# %% ../../chapters/05_training/05_trainer.ipynb #9bd7c1f4
 class TrainingDiverged(RuntimeError):
     """The loss or the gradient is no longer a finite number."""
 
@@ -295,14 +295,14 @@ def show_progress(bar, loss: float, tokens_per_second: float) -> None:
         bar.set_postfix_str(f"loss {loss:.3f}, {tokens_per_second:,.0f} tokens/s", refresh=False)
         bar.update()
 
-# %% ../../chapters/05_training/05_trainer.ipynb #029a9c31
+# %% ../../chapters/05_training/05_trainer.ipynb #25698068
 def check_windows(windows: TokenWindows, model: Transformer, config: TrainConfig) -> None:
     """Raise `ValueError` unless batches and windows have the sizes that the configuration and the model name."""
     if windows.batch_size != config.batch_size or windows.context > model.config.context:
         raise ValueError(f"batches of {windows.batch_size} windows of {windows.context} tokens do not fit batch_size="
                          f"{config.batch_size} and a model context of {model.config.context}")
 
-# %% ../../chapters/05_training/05_trainer.ipynb #0a403700
+# %% ../../chapters/05_training/05_trainer.ipynb #e8a626d2
 class TrainingRun:
     """The state of a training in a folder: built new, or restored from the newest intact checkpoint there.
 
@@ -338,7 +338,7 @@ class TrainingRun:
         facts = {"step": self.step, "seconds": self.seconds}
         save_checkpoint(self.folder, training_state(self.model, self.optimizers), facts)
 
-# %% ../../chapters/05_training/05_trainer.ipynb #b05168aa
+# %% ../../chapters/05_training/05_trainer.ipynb #d4984ad2
 def set_rates(optimizers: list[torch.optim.Optimizer], peaks: list[list[float]], fraction: float) -> None:
     """Give every parameter group `fraction` of its peak rate."""
     for optimizer, group_peaks in zip(optimizers, peaks):
@@ -352,7 +352,7 @@ def require_finite(step: int, loss: float, norm: float, config: TrainConfig) -> 
         raise TrainingDiverged(f"step {step}: loss {loss}, gradient norm {norm}. Lower the learning rate "
                                f"({config.learning_rate}) or lengthen the warmup ({config.warmup_steps} steps).")
 
-# %% ../../chapters/05_training/05_trainer.ipynb #4a6a4242
+# %% ../../chapters/05_training/05_trainer.ipynb #f21c5cb5
 class SteppingRun(TrainingRun):
     """A training that can take its next step and measure itself."""
 
@@ -377,7 +377,7 @@ class SteppingRun(TrainingRun):
         return evaluate_bits(self.model, tokens, text_bytes, batch_size=max(16, self.config.batch_size),
                              precision=self.precision, windows=windows)
 
-# %% ../../chapters/05_training/05_trainer.ipynb #eb11d852
+# %% ../../chapters/05_training/05_trainer.ipynb #e036b116
 class Trainer(SteppingRun):
     """Trains a model on windows of tokens, in a folder that holds its log and checkpoints; resumes what it finds there.
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import llmbook.training.trainer as module
 from llmbook.architecture.transformer import ModelConfig, Transformer
 from llmbook.preliminaries.workspace import WorkspaceFull
 from llmbook.training.loader import TokenWindows
@@ -167,7 +168,13 @@ def test_machine_choices_are_made_once(tmp_path):
     assert first["precision"] in ("float32", "bfloat16")
     other = {"float32": "bfloat16", "bfloat16": "float32"}[first["precision"]]
     assert machine_choices(tmp_path, other, "cpu") == first
-    assert fastest_precision("cpu") in ("float32", "bfloat16")
+
+
+@pytest.mark.parametrize("bfloat16_seconds, chosen", [(0.2, "bfloat16"), (0.69, "bfloat16"), (0.71, "float32"), (4.0, "float32")])
+def test_the_faster_precision_is_chosen(monkeypatch, bfloat16_seconds, chosen):
+    times = {torch.float32: 1.0, torch.bfloat16: bfloat16_seconds}
+    monkeypatch.setattr(module, "product_seconds", lambda device, dtype: times[dtype])
+    assert fastest_precision("cpu") == chosen
 
 
 def test_autocast_and_bar():
