@@ -2,7 +2,9 @@
 
 - MathJax is served from the page's own folder, so that formulas are typeset without a network.
 - The cell that only names a notebook's module is dropped; an exported cell carries a badge with the module's name, which
-  in HTML links to a page with that module's source.
+  links to the definition in the module's source (HTML) or to the module's reference (PDF).
+- The directive `llmbook-api` writes the reference of one subpackage from its docstrings.
+- Chapters of the PDF carry the number of their folder.
 - The LaTeX preamble and title page of `theme/latex/` are put in place for the PDF.
 """
 
@@ -14,16 +16,17 @@ import shutil
 from pathlib import Path
 
 from docutils import nodes
+from docutils.statemachine import StringList
 from sphinx import addnodes
 from sphinx.application import Sphinx
-from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
 
-logger = logging.getLogger(__name__)
 THEME = Path(__file__).resolve().parent
 ROOT = THEME.parent
 MATHJAX = "mathjax/es5/tex-mml-chtml.js"
 # What tex-mml-chtml.js may load later: fonts, TeX extensions, the menu, accessibility.
 MATHJAX_PARTS = ("tex-mml-chtml.js", "output/chtml", "input/tex/extensions", "ui", "a11y", "sre")
+APPENDIX = "api/index"  # the first page after the last chapter
 MODULE = "llmbook-module"  # the type of the badges' references
 DIRECTIVE = re.compile(r"^#\|\s*(\w+):?\s*(.*)$")
 
@@ -53,19 +56,27 @@ def copy_mathjax(app: Sphinx) -> None:
             shutil.copy2(source / part, target / part)
 
 
-def plain_mathjax_address(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) -> None:
-    """Keep Sphinx from appending `?v=checksum` to MathJax's address: MathJax would take it for part of its own folder."""
+def dress_page(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) -> None:
+    """Tidy what a page loads: no live code from a network, no MathJax address that it cannot work with."""
+    if "script_files" in context:  # jupyter-book always adds thebe, whose scripts clash on every page
+        context["script_files"] = [script for script in context["script_files"] if not is_thebe(script)]
     if "js_tag" not in context:
         return
     sphinx_tag, pathto = context["js_tag"], context["pathto"]
 
     def js_tag(script) -> str:
+        """Sphinx appends `?v=checksum` to an address; MathJax would take it for part of its own folder."""
         filename = str(getattr(script, "filename", script))
         if filename.endswith(MATHJAX):
             return f'<script async="async" src="{pathto(filename, resource=True)}"></script>'
         return sphinx_tag(script)
 
     context["js_tag"] = js_tag
+
+
+def is_thebe(script) -> bool:
+    attributes = getattr(script, "attributes", {})
+    return "thebe" in str(getattr(script, "filename", script)) or "THEBE" in str(attributes.get("body", ""))
 
 
 # ---------------------------------------------------------------- notebook cells
@@ -80,11 +91,18 @@ def directives_of(source: str) -> tuple[dict[str, str], str]:
     return found, "\n".join(lines).strip("\n")
 
 
-def badge(module: str, docname: str) -> nodes.Node:
+def first_definition(code: str) -> str:
+    """Return the name of the first function or class that a cell defines, or nothing."""
+    match = re.search(r"^(?:def|class)\s+(\w+)", code, flags=re.M)
+    return match[1] if match else ""
+
+
+def badge(module: str, definition: str, docname: str) -> nodes.Node:
     """Return the small line over an exported cell that names the module into which it goes."""
     name = nodes.literal(module, module)
     # Resolved per builder: HTML and PDF share the doctrees.
-    target = addnodes.pending_xref("", name, refdomain="", reftype=MODULE, reftarget=module, refdoc=docname, refexplicit=True)
+    target = addnodes.pending_xref("", name, refdomain="", reftype=MODULE, reftarget=module, refdoc=docname, refexplicit=True,
+                                   definition=definition)  # fmt: skip
     return nodes.container("", nodes.paragraph("", "", nodes.Text("exported to "), target), classes=["llmbook-export"])
 
 
@@ -109,33 +127,63 @@ def dress_cells(app: Sphinx, doctree: nodes.document) -> None:
         if "export" in directives and module:
             position = cell.parent.index(cell)
             cell["classes"].append("llmbook-exported")
-            cell.parent.insert(position, badge(f"llmbook.{module}", app.env.docname))
-
-
-def module_file(module: str) -> str:
-    return module.replace(".", "/") + ".py"
+            cell.parent.insert(position, badge(f"llmbook.{module}", first_definition(code), app.env.docname))
 
 
 def resolve_module(app: Sphinx, env, node, contnode):
-    """Turn a badge's reference into a link to the module's source page, or into plain text outside HTML."""
+    """Turn a badge's reference into a link: to the definition on viewcode's page of the module, or to its reference."""
     if node.get("reftype") != MODULE:
         return None
-    if app.builder.name != "html" or not (ROOT / module_file(node["reftarget"])).exists():
+    module, docname = node["reftarget"], node["refdoc"]
+    if app.builder.format != "html":
+        target = env.get_domain("py").resolve_xref(env, docname, app.builder, "mod", module, node, contnode)
+        return contnode if target is None else target
+    shown = getattr(env, "_viewcode_modules", {}).get(module)
+    if not shown:
         return contnode
-    target = "_source/" + module_file(node["reftarget"]).removesuffix(".py")
-    return nodes.reference("", "", contnode, internal=True, refuri=app.builder.get_relative_uri(node["refdoc"], target))
+    address = app.builder.get_relative_uri(docname, "_modules/" + module.replace(".", "/"))
+    definition = node["definition"] if node["definition"] in shown[2] else ""  # an anchor exists for what the reference names
+    return nodes.reference("", "", contnode, internal=True, refuri=address + (definition and f"#{definition}"))
 
 
-def source_pages(app: Sphinx):
-    """Yield one page per module of llmbook with its highlighted source."""
-    for path in sorted((ROOT / "llmbook").rglob("*.py")):
-        if path.name.startswith("_"):
-            continue
-        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        code = app.builder.highlighter.highlight_block(path.read_text(encoding="utf-8"), "python", linenos=False)
-        intro = "<p>Generated from the notebook named in its first lines; edit the notebook, never this file.</p>"
-        body = f"<h1><code>{module}</code></h1>{intro}{code}"
-        yield "_source/" + module_file(module).removesuffix(".py"), {"title": module, "body": body}, "page.html"
+# ---------------------------------------------------------------- API reference
+
+
+def toc_notebooks() -> list[str]:
+    """Return the notebooks' paths without ending, in the order of the table of contents."""
+    entries = re.findall(r"^\s*- file:\s*(chapters/\S+)", (ROOT / "_toc.yml").read_text(encoding="utf-8"), flags=re.M)
+    return [entry for entry in entries if (ROOT / f"{entry}.ipynb").exists()]
+
+
+def module_of(notebook: str) -> str:
+    """`chapters/03_attention/01_causal` -> `attention.causal`."""
+    return ".".join(re.sub(r"^\d+_", "", part) for part in notebook.split("/")[1:])
+
+
+class ApiReference(SphinxDirective):
+    """`{llmbook-api} attention`: every public name of a subpackage, by module, in the order of the book."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_dependency(str(ROOT / "_toc.yml"))
+        lines = []
+        for notebook in toc_notebooks():
+            module = module_of(notebook)
+            if module.split(".")[0] != self.arguments[0]:
+                continue
+            lines += [f"## `{module.split('.')[-1]}`", "", f"Developed in [](/{notebook}.ipynb).", ""]
+            lines += ["```{eval-rst}", f".. automodule:: llmbook.{module}", "   :members:", "```", ""]
+        if not lines:
+            raise self.error(f"no notebook of _toc.yml exports to llmbook.{self.arguments[0]}")
+        parent = nodes.Element()
+        self.state.nested_parse(StringList(lines, source=self.env.docname), self.content_offset, parent, match_titles=True)
+        return parent.children
+
+
+def dress_docstring(app: Sphinx, what: str, name: str, thing: object, options, lines: list[str]) -> None:
+    """Set the labels of one-line sections in bold: `Source: ...` -> `**Source:** ...`."""
+    lines[:] = [re.sub(r"^(Shapes|Raises|Source): (?=\S)", r"**\1:** ", line) for line in lines]
 
 
 # ---------------------------------------------------------------- PDF
@@ -144,6 +192,7 @@ def source_pages(app: Sphinx):
 def configure(app: Sphinx, config) -> None:
     """Set what depends on where this file lies."""
     config.mathjax_path = MATHJAX
+    config.nitpick_ignore_regex = [("py:.*", ".*")]  # annotations name the types of many libraries
     preamble = (THEME / "latex" / "preamble.tex").read_text(encoding="utf-8")
     title = (THEME / "latex" / "title.tex").read_text(encoding="utf-8")
     elements = {
@@ -151,6 +200,7 @@ def configure(app: Sphinx, config) -> None:
         "pointsize": "10pt",
         "fontpkg": (THEME / "latex" / "fonts.tex").read_text(encoding="utf-8"),
         "fncychap": "",
+        "passoptionstopackages": r"\PassOptionsToPackage{nobottomtitles*}{titlesec}",
         "extraclassoptions": "openany,oneside",
         "babel": r"\usepackage[english]{babel}",
         "sphinxsetup": (THEME / "latex" / "sphinxsetup.tex").read_text(encoding="utf-8").strip(),
@@ -161,11 +211,26 @@ def configure(app: Sphinx, config) -> None:
     config.latex_elements = {**(config.latex_elements or {}), **elements}
 
 
+def number_chapter(app: Sphinx, doctree: nodes.document) -> None:
+    """In the PDF, give each chapter the number of its folder, the appendices letters, and the home page a heading."""
+    docname = app.env.docname
+    if match := re.fullmatch(r"chapters/(\d+)_\w+/index", docname):
+        doctree.insert(0, nodes.raw("", f"\\setcounter{{chapter}}{{{int(match[1]) - 1}}}", format="latex"))
+    elif docname == APPENDIX:
+        doctree.insert(0, nodes.raw("", r"\appendix", format="latex"))
+    elif docname == app.config.root_doc:
+        heading = r"\chapter*{About this book}\markboth{About this book}{}\addcontentsline{toc}{chapter}{About this book}"
+        title = next(doctree.findall(nodes.title))
+        title.parent.insert(title.parent.index(title) + 1, nodes.raw("", heading, format="latex"))
+
+
 def setup(app: Sphinx) -> dict:
     app.connect("config-inited", configure, priority=100)  # before sphinx-jupyterbook-latex appends to the preamble
     app.connect("builder-inited", copy_mathjax)
-    app.connect("html-page-context", plain_mathjax_address, priority=900)
+    app.connect("html-page-context", dress_page, priority=900)
     app.connect("doctree-read", dress_cells)
     app.connect("missing-reference", resolve_module)
-    app.connect("html-collect-pages", source_pages)
+    app.add_directive("llmbook-api", ApiReference)
+    app.connect("autodoc-process-docstring", dress_docstring, priority=400)  # before napoleon
+    app.connect("doctree-read", number_chapter)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
