@@ -8,29 +8,19 @@ benchmarks/results/pretrain-<device>.json.
 
 import argparse
 import json
-import platform
 import tempfile
 import time
 from dataclasses import asdict
-from datetime import datetime, timezone
-from pathlib import Path
 
-import torch
+from record import machine, write_record
 
 from llmbook.architecture.transformer import ModelConfig, count_parameters
-from llmbook.preliminaries.workspace import Workspace, write_atomic
+from llmbook.preliminaries.workspace import Workspace
 from llmbook.tokenization.shards import Shard
 from llmbook.training.pretraining import choose_preset, complete_text, load_base_model, prepare_shards, train_base_model
 from llmbook.training.trainer import read_metrics
 
 PROMPT = "def "
-
-
-def processor() -> str:
-    """The name of the CPU model, as the system tells it."""
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
-    return names[0] if names else platform.processor()
 
 
 def main() -> None:
@@ -52,11 +42,8 @@ def main() -> None:
         sample = complete_text(model, words, PROMPT, 120)
     curve = [{"step": row["step"] + 1, "seconds": round(row["seconds"], 1), "bits_per_byte": round(row["held_out_bits_per_byte"], 4)}
              for row in rows if "held_out_bits_per_byte" in row]
-    gpu = torch.cuda.get_device_name() if options.device.startswith("cuda") else None
-    record = {
-        "date": datetime.now(timezone.utc).date().isoformat(), "preset": options.preset, "source": preset.source,
-        "device": gpu or processor(), "threads": torch.get_num_threads(), "precision": summary["precision"],
-        "versions": {"python": platform.python_version(), "torch": torch.__version__.split("+")[0]},
+    record = machine(options.device) | {
+        "preset": options.preset, "source": preset.source, "precision": summary["precision"],
         "model": asdict(model.config), "training": asdict(preset.training), "parameters": count_parameters(ModelConfig(**asdict(model.config))),
         "vocab_size": model.config.vocab_size, "tokens": summary["tokens"], "seconds": round(summary["seconds"], 1),
         "preparation_seconds": round(preparation, 1), "wall_seconds": round(wall, 1),
@@ -68,10 +55,7 @@ def main() -> None:
     for point in curve:
         print(f"{point['step']:>6}{point['seconds']:>10}{point['bits_per_byte']:>16}")
     print(f"{summary['held_out_bits_per_byte']:.4f} on all of the held-out text; the rows above read its beginning")
-    path = Path(__file__).parent / "results" / f"{'pretrain' if options.preset == 'laptop' else 'pretrain-' + options.preset}-{options.device.split(':')[0]}.json"
-    path.parent.mkdir(exist_ok=True)
-    write_atomic(path, json.dumps(record, indent=1) + "\n")
-    print(path)
+    print(write_record("pretrain" if options.preset == "laptop" else f"pretrain-{options.preset}", options.device, record))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def gelu_tanh(x: Tensor) -> Tensor:
 
 # %% ../../chapters/04_architecture/03_feedforward.ipynb #bae3d6f5
 class FeedForward(nn.Module):
-    """Two linear maps around `gelu_tanh`, position by position: [..., D] -> [..., F] -> [..., D], as in GPT-2.
+    """GPT-2's two linear maps around `gelu_tanh`: [..., D] -> [..., F] -> [..., D].
 
     Source: Vaswani et al. (2017), equation 2; Radford et al. (2019).
     """
@@ -51,7 +51,7 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
 
 # %% ../../chapters/04_architecture/03_feedforward.ipynb #087a5211
 class SwiGLU(nn.Module):
-    """Three linear maps around a gate, position by position: [..., D] -> twice [..., F] -> [..., D], as in Llama.
+    """Llama's three linear maps around a gate: [..., D] -> twice [..., F] -> [..., D].
 
     Source: Shazeer (2020), equation 6.
     """
@@ -68,7 +68,9 @@ class SwiGLU(nn.Module):
 
 # %% ../../chapters/04_architecture/03_feedforward.ipynb #6ec3529a
 def swiglu_width(width: int, multiple: int = 64) -> int:
-    """The F at which three matrices hold what two of 4 D hold: 8/3 D, rounded up to a multiple of `multiple`.
+    """The F at which three matrices hold what two of 4 D hold: 8/3 D, rounded up.
+
+    The result is a multiple of `multiple`.
 
     Raises:
         ValueError: if `width` or `multiple` is below 1.

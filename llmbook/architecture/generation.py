@@ -16,7 +16,7 @@ from ..attention.causal import softmax
 
 # %% ../../chapters/04_architecture/06_generation.ipynb #812ca3be
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
-    """Logits [..., V] with all but the k largest of each row at minus infinity; ties with the k-th stay.
+    """Logits [..., V] with all but each row's k largest at minus infinity; ties stay.
 
     Raises:
         ValueError: if k is below 1. A k above V keeps all.
@@ -30,10 +30,11 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
 
 # %% ../../chapters/04_architecture/06_generation.ipynb #91085d1e
 def keep_top_p(logits: Tensor, p: float) -> Tensor:
-    """Logits [..., V] with only the smallest set of most probable tokens whose probabilities reach p.
+    """Logits [..., V] with only the fewest most probable tokens that together reach p.
 
-    A token goes if it and all less probable ones together have at most 1 - p. Summing from the small end keeps p = 1
-    exact: no rounding can then drop a token. The most probable one always stays.
+    A token goes if it and all less probable ones together have at most 1 - p. Summing
+    from the small end keeps p = 1 exact: no rounding can then drop a token. The most
+    probable one always stays.
 
     Raises:
         ValueError: unless 0 < p <= 1.
@@ -41,7 +42,8 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     Source: Holtzman et al. (2020), section 3.1.
     """
     if not 0 < p <= 1:
-        raise ValueError(f"top_p={p}: give a probability above 0 and at most 1, or None for all")
+        raise ValueError(f"top_p={p}: give a probability above 0 and at most 1, "
+                         "or None for all")
     sorted_logits, order = logits.sort(dim=-1, descending=True, stable=True)
     tail = softmax(sorted_logits.float()).flip(-1).cumsum(dim=-1).flip(-1)
     drop = tail <= 1 - p
@@ -49,18 +51,21 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     return logits.masked_fill(drop.scatter(-1, order, drop), -torch.inf)
 
 # %% ../../chapters/04_architecture/06_generation.ipynb #3807a630
-def sample_next(logits: Tensor, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None,
+def sample_next(logits: Tensor, temperature: float = 1.0, top_k: int | None = None,
+                top_p: float | None = None,
                 generator: torch.Generator | None = None) -> Tensor:
     """Draw one token id per row of logits [B, V] -> int64 [B].
 
-    The logits are divided by the temperature, then cut to `top_k`, then to `top_p`, then sampled. Temperature 0 takes
-    the largest logit, and of equal ones the first.
+    The logits are divided by the temperature, then cut to `top_k`, then to `top_p`, then
+    sampled. Temperature 0 takes the largest logit, and of equal ones the first.
 
     Raises:
-        ValueError: if the temperature is negative or not finite, or if `top_k` or `top_p` is out of range.
+        ValueError: if the temperature is negative or not finite, or `top_k` or `top_p`
+            is out of range.
     """
     if not (math.isfinite(temperature) and temperature >= 0):
-        raise ValueError(f"temperature={temperature}: give a number of at least 0, where 0 is greedy")
+        raise ValueError(f"temperature={temperature}: give a number of at least 0, "
+                         "where 0 is greedy")
     if temperature == 0:
         return logits.argmax(dim=-1)
     logits = logits.float() / temperature
@@ -72,16 +77,18 @@ def sample_next(logits: Tensor, temperature: float = 1.0, top_k: int | None = No
 
 # %% ../../chapters/04_architecture/06_generation.ipynb #e79fd355
 @torch.no_grad()
-def generate(model: Transformer, ids: Tensor, max_new_tokens: int, *, temperature: float = 1.0,
-             top_k: int | None = None, top_p: float | None = None, generator: torch.Generator | None = None,
+def generate(model: Transformer, ids: Tensor, max_new_tokens: int, *,
+             temperature: float = 1.0, top_k: int | None = None,
+             top_p: float | None = None, generator: torch.Generator | None = None,
              stop_id: int | None = None) -> Tensor:
-    """Continue prompts: ids int64 [B, T] -> [B, T + n] with n <= max_new_tokens, the prompts first.
+    """Continue prompts: int64 [B, T] -> [B, T + n], n <= max_new_tokens, prompts first.
 
-    The model reads at most the last `context` tokens. With `stop_id`, a row that drew it is filled up with it, and
-    generation ends when every row has.
+    The model reads at most the last `context` tokens. With `stop_id`, a row that drew it
+    is filled up with it, and generation ends when every row has.
 
     Raises:
-        ValueError: if `max_new_tokens` is negative, a prompt is empty, an id out of range, or a sampling option wrong.
+        ValueError: if `max_new_tokens` is negative, a prompt is empty, an id out of
+            range, or a sampling option wrong.
     """
     if max_new_tokens < 0:
         raise ValueError(f"max_new_tokens={max_new_tokens}: give 0 or more")

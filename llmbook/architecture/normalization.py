@@ -11,11 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 # %% ../../chapters/04_architecture/02_normalization.ipynb #bb6836f4
-def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
-    """Shift and scale the last dimension of x to mean 0 and variance 1, then apply weight and bias.
+def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None,
+               eps: float = 1e-5) -> Tensor:
+    """Bring the last dimension of x to mean 0 and variance 1, then apply weight and bias.
 
-    Shapes: x [..., D], weight and bias [D] -> [..., D] in the dtype of x. The variance divides by D, and statistics
-    are taken in float32 where x is a shorter type.
+    Shapes: x [..., D], weight and bias [D] -> [..., D] in the dtype of x. The variance
+    divides by D, and statistics are taken in float32 where x is a shorter type.
 
     Source: Ba et al. (2016), equations 3 and 4; eps inside the root as in PyTorch.
     """
@@ -27,12 +28,13 @@ def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = No
 def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-6) -> Tensor:
     """Divide the last dimension of x by its root mean square, then apply the weight.
 
-    Shapes: x [..., D], weight [D] -> [..., D] in the dtype of x. The mean square is taken in float32 where x is a
-    shorter type.
+    Shapes: x [..., D], weight [D] -> [..., D] in the dtype of x. The mean square is taken
+    in float32 where x is a shorter type.
 
     Source: Zhang and Sennrich (2019), equation 4; eps inside the root as in Llama.
     """
-    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=dtype)
     scale = torch.rsqrt(length.square() / x.shape[-1] + eps)
     normalized = x * scale.to(x.dtype)
     return normalized if weight is None else normalized * weight.to(x.dtype)

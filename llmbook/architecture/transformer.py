@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from .feedforward import FeedForward, SwiGLU, swiglu_width
 from .normalization import LayerNorm, RMSNorm
 from ..attention.causal import quickest_attention
-from ..attention.multihead import Attend, KeyValueCache, MultiHeadAttention, check_heads
-from ..attention.rope import RotaryEmbedding, check_context, check_positions, rope_frequencies
+from ..attention.multihead import Attend, KeyValueCache, MultiHeadAttention
+from ..attention.multihead import check_heads
+from ..attention.rope import RotaryEmbedding, check_context, check_positions
+from ..attention.rope import rope_frequencies
 
 # %% ../../chapters/04_architecture/04_transformer.ipynb #004f25b1
 def check_model_config(config: "ModelConfig") -> None:
@@ -30,14 +32,16 @@ def check_model_config(config: "ModelConfig") -> None:
     Raises:
         ValueError: naming the field, its value and the fix.
     """
-    for name in ("vocab_size", "context", "width", "layers", "heads", "kv_heads", "ff_width"):
+    counts = ("vocab_size", "context", "width", "layers", "heads", "kv_heads", "ff_width")
+    for name in counts:
         value = getattr(config, name)
         if value is not None and (not isinstance(value, int) or value < 1):
             raise ValueError(f"{name}={value!r}: give a whole number of at least 1")
     for name, choices in (("norm", ("rms", "layer")), ("feed_forward", ("swiglu", "gelu")),
                           ("positions", ("rope", "learned"))):
-        if getattr(config, name) not in choices:
-            raise ValueError(f"{name}={getattr(config, name)!r}: choose one of {', '.join(choices)}")
+        value = getattr(config, name)
+        if value not in choices:
+            raise ValueError(f"{name}={value!r}: choose one of {', '.join(choices)}")
     for name in ("norm_eps", "init_std"):
         if not getattr(config, name) > 0:
             raise ValueError(f"{name}={getattr(config, name)!r}: give a number above 0")
@@ -48,7 +52,7 @@ def check_model_config(config: "ModelConfig") -> None:
 # %% ../../chapters/04_architecture/04_transformer.ipynb #14a3e21b
 @dataclass(frozen=True)
 class ModelConfig:
-    """The shape of a `Transformer`. The defaults give a Llama of about 6 million parameters.
+    """The shape of a `Transformer`; by default, a Llama of about 6 million parameters.
 
     Raises:
         ValueError: naming the field, its value and the fix, if the shape is impossible.
@@ -87,15 +91,18 @@ def resolve_kv_heads(config: ModelConfig) -> int:
 # %% ../../chapters/04_architecture/04_transformer.ipynb #04b0d9f8
 def resolve_ff_width(config: ModelConfig) -> int:
     """F, with the default filled in."""
-    default = swiglu_width(config.width) if config.feed_forward == "swiglu" else 4 * config.width
+    gated = config.feed_forward == "swiglu"
+    default = swiglu_width(config.width) if gated else 4 * config.width
     return default if config.ff_width is None else config.ff_width
 
 # %% ../../chapters/04_architecture/04_transformer.ipynb #2332216b
 def count_parameters(config: ModelConfig) -> int:
     """Number of trainable parameters of `Transformer(config)`, in closed form."""
-    D, K, G, ff = config.width, config.head_width, resolve_kv_heads(config), resolve_ff_width(config)
+    D, K, ff = config.width, config.head_width, resolve_ff_width(config)
+    G = resolve_kv_heads(config)
     per_norm = 1 if config.norm == "rms" else 2
-    attention = 2 * D * D + 2 * D * G * K + config.qk_norm * 2 * per_norm * K + config.bias * (2 * D + 2 * G * K)
+    attention = 2 * D * D + 2 * D * G * K + config.bias * (2 * D + 2 * G * K)
+    attention += config.qk_norm * 2 * per_norm * K
     matrices = 3 if config.feed_forward == "swiglu" else 2
     feed_forward = matrices * D * ff + config.bias * ((matrices - 1) * ff + D)
     block = attention + feed_forward + 2 * per_norm * D
@@ -117,26 +124,33 @@ def build_feed_forward(config: ModelConfig) -> nn.Module:
 # %% ../../chapters/04_architecture/04_transformer.ipynb #b1c551d8
 def build_rotary(config: ModelConfig) -> RotaryEmbedding | None:
     """The rotary embedding that all layers share, or None where positions are learned."""
-    return RotaryEmbedding(config.head_width, config.context, config.rope_base) if config.positions == "rope" else None
+    if config.positions != "rope":
+        return None
+    return RotaryEmbedding(config.head_width, config.context, config.rope_base)
 
 # %% ../../chapters/04_architecture/04_transformer.ipynb #84085535
 class Block(nn.Module):
-    """One pre-norm layer [B, T, D] -> [B, T, D]: x + attention(norm(x)), then x + feed_forward(norm(x)).
+    """One pre-norm layer: x + attention(norm(x)), then x + feed_forward(norm(x)).
+
+    Shapes: [B, T, D] -> [B, T, D].
 
     Source: Xiong et al. (2020), figure 1(b).
     """
 
-    def __init__(self, config: ModelConfig, rotate: nn.Module | None = None, attend: Attend = quickest_attention):
+    def __init__(self, config: ModelConfig, rotate: nn.Module | None = None,
+                 attend: Attend = quickest_attention):
         super().__init__()
         self.attention_norm = build_norm(config, config.width)
+        qk_norm = partial(build_norm, config) if config.qk_norm else None
         self.attention = MultiHeadAttention(
-            config.width, config.heads, config.kv_heads, rotate=rotate, attend=attend, bias=config.bias,
-            qk_norm=partial(build_norm, config) if config.qk_norm else None)
+            config.width, config.heads, config.kv_heads, rotate=rotate, attend=attend,
+            bias=config.bias, qk_norm=qk_norm)
         self.feed_forward_norm = build_norm(config, config.width)
         self.feed_forward = build_feed_forward(config)
 
-    def forward(self, x: Tensor, positions: Tensor | None = None, cache: KeyValueCache | None = None) -> Tensor:
-        """Add what attention and the feed-forward layer have to say to the residual stream."""
+    def forward(self, x: Tensor, positions: Tensor | None = None,
+                cache: KeyValueCache | None = None) -> Tensor:
+        """Add what attention and feed-forward layer have to say to the residual stream."""
         x = x + self.attention(self.attention_norm(x), positions, cache)
         return x + self.feed_forward(self.feed_forward_norm(x))
 
@@ -144,24 +158,25 @@ class Block(nn.Module):
 def check_token_ids(ids: Tensor, vocab_size: int) -> None:
     """Refuse token ids of a wrong shape, dtype or range.
 
-    The values are looked at on a CPU only: reading them from a GPU would make the host wait.
+    Values are looked at on a CPU only: reading them from a GPU makes the host wait.
 
     Raises:
         ValueError: naming the shape, the dtype or the id.
     """
     if ids.ndim != 2 or ids.shape[1] == 0 or ids.dtype not in (torch.int64, torch.int32):
-        raise ValueError(f"token ids {ids.dtype} {tuple(ids.shape)}: give int64 [B, T] with T of at least 1")
+        raise ValueError(f"token ids {ids.dtype} {tuple(ids.shape)}: "
+                         "give int64 [B, T] with T of at least 1")
     if ids.device.type != "cpu" or ids.numel() == 0:
         return
     low, high = (int(extreme) for extreme in ids.aminmax())
     if low < 0 or high >= vocab_size:
         wrong = low if low < 0 else high
-        raise ValueError(f"token id {wrong} lies outside 0 .. {vocab_size - 1}: use the tokenizer that the model was "
-                         "trained with")
+        raise ValueError(f"token id {wrong} lies outside 0 .. {vocab_size - 1}: "
+                         "use the tokenizer that the model was trained with")
 
 # %% ../../chapters/04_architecture/04_transformer.ipynb #77b7d0f2
 class TokenEmbedding(nn.Module):
-    """A vector per token id, plus one per position where positions are learned: ids [B, T] -> [B, T, D].
+    """A vector per token id, and per position if these are learned: [B, T] -> [B, T, D].
 
     Raises:
         ValueError: if T exceeds the context, or if ids or positions are out of range.
@@ -175,7 +190,7 @@ class TokenEmbedding(nn.Module):
         self.positions = nn.Embedding(config.context, config.width) if learned else None
 
     def forward(self, ids: Tensor, positions: Tensor | None = None) -> Tensor:
-        """Look up the rows of the tables; `positions` is int64 [T] or [B, T], and None means 0 .. T - 1."""
+        """Look up the rows; `positions` is int64 [T] or [B, T], None for 0 .. T - 1."""
         check_token_ids(ids, self.vocab_size)
         check_context(ids.shape[1], self.context)
         x = self.tokens(ids)
@@ -189,10 +204,11 @@ class TokenEmbedding(nn.Module):
 # %% ../../chapters/04_architecture/04_transformer.ipynb #405c8fe8
 @torch.no_grad()
 def initialize_weights(model: nn.Module, std: float, residual_std: float) -> None:
-    """Fill a model's parameters in place: normal weights of deviation `std`, zero biases, unit norms.
+    """Fill parameters in place: normal weights of deviation `std`, zero biases, unit norms.
 
-    The projections that write into the residual stream, `attention.out` and `feed_forward.down`, get `residual_std`. With
-    `std / sqrt(2 * L)`, the sum of their 2 L contributions does not grow with depth.
+    The projections that write into the residual stream, `attention.out` and
+    `feed_forward.down`, get `residual_std`. With `std / sqrt(2 * L)`, the sum of their
+    2 L contributions does not grow with depth.
 
     A model that was built on the meta device is ready after `to_empty` and this.
 
@@ -212,9 +228,9 @@ LayerCaches = Sequence[KeyValueCache] | None
 
 # %% ../../chapters/04_architecture/04_transformer.ipynb #08646b4e
 class Transformer(nn.Module):
-    """A decoder-only language model: token ids [B, T] -> logits [B, T, V] for the token after each.
+    """A decoder-only language model: ids [B, T] -> logits [B, T, V] of the next token.
 
-    `attend` is the attention function of every layer. `positions` is int64 [T] or [B, T], None for 0 .. T - 1.
+    `positions` is int64 [T] or [B, T], None for 0 .. T - 1. All layers use `attend`.
 
     Raises:
         ValueError: if T exceeds the context, or if ids or positions are out of range.
@@ -227,27 +243,33 @@ class Transformer(nn.Module):
         self.config = config
         self.embedding = TokenEmbedding(config)
         rope = build_rotary(config)
-        self.blocks = nn.ModuleList(Block(config, rope, attend) for _ in range(config.layers))
+        layers = (Block(config, rope, attend) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(layers)
         self.norm = build_norm(config, config.width)
-        self.head = None if config.tie_embeddings else nn.Linear(config.width, config.vocab_size, bias=False)
-        initialize_weights(self, config.init_std, config.init_std / (2 * config.layers) ** 0.5)
+        self.head = None if config.tie_embeddings else nn.Linear(
+            config.width, config.vocab_size, bias=False)
+        std = config.init_std
+        initialize_weights(self, std, std / (2 * config.layers) ** 0.5)
 
-    def hidden(self, ids: Tensor, positions: Tensor | None = None, caches: LayerCaches = None) -> Tensor:
-        """The normalized states [B, T, D] from which the logits are read; `caches` holds one per layer."""
+    def hidden(self, ids: Tensor, positions: Tensor | None = None,
+               caches: LayerCaches = None) -> Tensor:
+        """The normalized states [B, T, D] before the logits; `caches` has one per layer."""
         x = self.embedding(ids, positions)
-        for block, cache in zip(self.blocks, caches or [None] * len(self.blocks), strict=True):
+        caches = caches or [None] * len(self.blocks)
+        for block, cache in zip(self.blocks, caches, strict=True):
             x = block(x, positions, cache)
         return self.norm(x)
 
     @property
     def output_weight(self) -> Tensor:
-        """The output vectors of all tokens, [V, D]: the embedding table itself where the two are tied."""
+        """The output vectors of all tokens, [V, D]: the embedding table where tied."""
         return (self.embedding.tokens if self.head is None else self.head).weight
 
     def unembed(self, hidden: Tensor) -> Tensor:
-        """Logits [..., V] of states [..., D]: their products with the output vector of each token."""
+        """Logits [..., V] of states [..., D]: products with each token's output vector."""
         return F.linear(hidden, self.output_weight)
 
-    def forward(self, ids: Tensor, positions: Tensor | None = None, caches: LayerCaches = None) -> Tensor:
+    def forward(self, ids: Tensor, positions: Tensor | None = None,
+                caches: LayerCaches = None) -> Tensor:
         """Logits [B, T, V] after each of the T tokens."""
         return self.unembed(self.hidden(ids, positions, caches))

@@ -14,25 +14,29 @@ from torch import Tensor
 def softmax(x: Tensor, dim: int = -1) -> Tensor:
     """Weights that are positive and sum to one along `dim`, computed without overflow.
 
-    The largest entry is subtracted before the exponential, which changes no quotient and keeps every exponent at or
-    below zero. A slice that is entirely minus infinity has no weights and gives NaN, as in PyTorch.
+    The largest entry is subtracted before the exponential, which changes no quotient
+    and keeps every exponent at or below zero. A slice that is entirely minus infinity
+    has no weights and gives NaN, as in PyTorch.
 
     Source: Goodfellow, Bengio and Courville (2016), section 4.1.
     """
     exponentials = (x - x.amax(dim, keepdim=True)).exp()
     return exponentials / exponentials.sum(dim, keepdim=True)
 
-# %% ../../chapters/03_attention/01_causal.ipynb #758a965c
+# %% ../../chapters/03_attention/01_causal.ipynb #91aef1b3
 def causal_mask(T: int, S: int, device: torch.device | str | None = None) -> Tensor:
-    """Which of S keys each of T queries may attend to: a boolean [T, S], True where it may.
+    """Which of S keys each of T queries may see: a boolean [T, S], True where it may.
 
-    The queries are the last T of the S positions, so query t sees the keys 0 .. S - T + t.
+    The queries are the last T of the S positions, so query t sees keys 0 .. S - T + t.
 
     Raises:
-        ValueError: if T < 1, or if T > S, where the first queries would see no key at all.
+        ValueError: if T < 1, or if T > S, where the first queries would see no key.
     """
     if not 1 <= T <= S:
-        raise ValueError(f"causal attention of T={T} queries to S={S} keys: needs 1 <= T <= S, or is_causal=False")
+        raise ValueError(
+            f"causal attention of T={T} queries to S={S} keys: "
+            "needs 1 <= T <= S, or is_causal=False"
+        )
     return torch.ones(T, S, dtype=torch.bool, device=device).tril(S - T)
 
 # %% ../../chapters/03_attention/01_causal.ipynb #4654f2d1
@@ -43,19 +47,26 @@ def check_attention_shapes(q: Tensor, k: Tensor, v: Tensor) -> None:
         ValueError: naming the three shapes and the rule that they break.
     """
     shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
-    if not q.ndim == k.ndim == v.ndim or q.ndim < 2 or not q.shape[:-2] == k.shape[:-2] == v.shape[:-2]:
-        raise ValueError(f"{shapes}: give all three the same leading dimensions, for example [B, H]")
+    same_leading = q.shape[:-2] == k.shape[:-2] == v.shape[:-2]
+    if not q.ndim == k.ndim == v.ndim or q.ndim < 2 or not same_leading:
+        raise ValueError(
+            f"{shapes}: give all three the same leading dimensions, for example [B, H]"
+        )
     if q.shape[-1] != k.shape[-1]:
-        raise ValueError(f"{shapes}: queries and keys need the same width, their last dimension")
+        raise ValueError(
+            f"{shapes}: queries and keys need the same width, their last dimension"
+        )
     if k.shape[-2] != v.shape[-2]:
-        raise ValueError(f"{shapes}: give one value per key, equal in the last dimension but one")
+        raise ValueError(
+            f"{shapes}: give one value per key, equal in the last dimension but one"
+        )
 
 # %% ../../chapters/03_attention/01_causal.ipynb #a8c7cc4a
 def attention(q: Tensor, k: Tensor, v: Tensor, is_causal: bool = True) -> Tensor:
     """Average the values, weighted by how well each query matches each key.
 
-    Shapes: q [..., T, K], k [..., S, K], v [..., S, K'] -> [..., T, K']. The score matrix [..., T, S] is held in memory,
-    in the dtype of the queries.
+    Shapes: q [..., T, K], k [..., S, K], v [..., S, K'] -> [..., T, K']. The score
+    matrix [..., T, S] is held in memory, in the dtype of the queries.
 
     Raises:
         ValueError: if the shapes do not fit, or if a causal T exceeds S.
@@ -66,35 +77,49 @@ def attention(q: Tensor, k: Tensor, v: Tensor, is_causal: bool = True) -> Tensor
     T, S, K = q.shape[-2], k.shape[-2], q.shape[-1]
     bias = q.new_zeros(1, 1, 1)
     if is_causal:
-        bias = q.new_zeros(1, T, S).masked_fill(~causal_mask(T, S, q.device), -torch.inf)
-    scores = torch.baddbmm(bias, q.reshape(-1, T, K), k.reshape(-1, S, K).mT, alpha=K**-0.5)
+        hidden = ~causal_mask(T, S, q.device)
+        bias = q.new_zeros(1, T, S).masked_fill(hidden, -torch.inf)
+    rows, columns = q.reshape(-1, T, K), k.reshape(-1, S, K).mT
+    scores = torch.baddbmm(bias, rows, columns, alpha=K**-0.5)
     mixed = torch.bmm(torch.softmax(scores, dim=-1), v.reshape(-1, S, v.shape[-1]))
     return mixed.reshape(*q.shape[:-1], v.shape[-1])
 
-# %% ../../chapters/03_attention/01_causal.ipynb #e5ae22d0
+# %% ../../chapters/03_attention/01_causal.ipynb #bd205349
 def fused_attention(q: Tensor, k: Tensor, v: Tensor, is_causal: bool = True) -> Tensor:
     """`attention` by PyTorch's fused kernel, which never stores the score matrix.
 
-    Same shapes, alignment and errors as `attention`. PyTorch aligns its own causal mask to the first key; where T and S
-    differ, the mask of this book is passed instead.
+    Same shapes, alignment and errors as `attention`. PyTorch aligns its own causal mask
+    to the first key; where that differs, the mask of this book, [T, S] for all heads,
+    is passed instead. The kernel takes four dimensions, as which others are viewed, and
+    needs K' = K on a CPU: for another K' PyTorch stores the scores after all.
 
     Raises:
         ValueError: if the shapes do not fit, or if a causal T exceeds S.
 
-    Source: Dao et al. (2022), algorithm 1, through torch.nn.functional.scaled_dot_product_attention.
+    Source: Dao et al. (2022), algorithm 1, through
+    torch.nn.functional.scaled_dot_product_attention.
     """
     check_attention_shapes(q, k, v)
-    T, S = q.shape[-2], k.shape[-2]
-    if not is_causal or T == S:
-        return F.scaled_dot_product_attention(q, k, v, is_causal=is_causal)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=causal_mask(T, S, q.device))
+    T, S, leading = q.shape[-2], k.shape[-2], q.shape[:-2]
+    if q.ndim != 4:
+        q, k, v = (x.reshape(1, -1, *x.shape[-2:]) for x in (q, k, v))
+    unmasked = not is_causal or 0 < T == S or 1 == T < S
+    mask = None if unmasked else causal_mask(T, S, q.device)
+    mixed = F.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, is_causal=is_causal and T == S
+    )
+    return mixed.reshape(*leading, T, v.shape[-1])
 
-# %% ../../chapters/03_attention/01_causal.ipynb #8ae703a3
-def quickest_attention(q: Tensor, k: Tensor, v: Tensor, is_causal: bool = True) -> Tensor:
+# %% ../../chapters/03_attention/01_causal.ipynb #42400291
+def quickest_attention(
+    q: Tensor, k: Tensor, v: Tensor, is_causal: bool = True
+) -> Tensor:
     """`attention` or `fused_attention`, whichever is faster for these tensors.
 
-    On a CPU in bfloat16 with at most 1,024 keys that is `attention`, everywhere else `fused_attention`. The result is
-    the same up to rounding. Shapes and errors as there.
+    On a CPU in bfloat16 with at most 512 x 512 scores per head that is `attention`,
+    everywhere else `fused_attention`. The result is the same up to rounding. Shapes and
+    errors as there.
     """
-    small = q.device.type == "cpu" and q.dtype == torch.bfloat16 and k.shape[-2] <= 1024
+    few = q.shape[-2] * k.shape[-2] <= 512 * 512
+    small = few and q.device.type == "cpu" and q.dtype == torch.bfloat16
     return (attention if small else fused_attention)(q, k, v, is_causal)

@@ -120,7 +120,7 @@ def read_document(path: Path, name: str) -> Document | Skipped:
 def walk_files(
     root: Path, without: frozenset[str], skipped: list[Skipped]
 ) -> list[tuple[str, Path]]:
-    """The regular files below `root` as (relative name, path), by name; not in `without`."""
+    """Regular files below `root` as (relative name, path), by name; not in `without`."""
 
     def unreadable(error: OSError) -> None:
         skipped.append(

@@ -44,7 +44,8 @@ class CorpusConfig:
     def __post_init__(self):
         if not 0 < self.jaccard_threshold <= 1:
             raise ValueError(
-                f"jaccard_threshold is a similarity in (0, 1], not {self.jaccard_threshold!r}"
+                "jaccard_threshold is a similarity in (0, 1], "
+                f"not {self.jaccard_threshold!r}"
             )
 
 # %% ../../chapters/01_data/07_pipeline.ipynb #f1047521

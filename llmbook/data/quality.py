@@ -161,7 +161,7 @@ class Removal(NamedTuple):
 
 # %% ../../chapters/01_data/04_quality.ipynb #a40e8ea2
 def quality_rejection(document: Document) -> str | None:
-    """The rule that `document` breaks, by the rules for its kind, or None when it passes."""
+    """The rule for its kind that `document` breaks, or None when it passes all."""
     reject = code_rejection if document.metadata.get("kind") == "code" else prose_rejection
     return reject(document.text)
 

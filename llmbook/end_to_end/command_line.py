@@ -20,7 +20,7 @@ import tyro
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #bd2d6688
 def open_workspace(path: Path | None):
-    """The workspace at `path`, or the default one ($LLMBOOK_HOME, else the user's cache folder)."""
+    """The workspace at `path`, else at $LLMBOOK_HOME, else in the user's cache folder."""
     from llmbook.preliminaries.workspace import Workspace
 
     return Workspace(path)
@@ -30,9 +30,9 @@ SHAPE_OPTIONS = ("vocab_size", "context", "width", "layers", "heads")
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #b5fdb0bc
 def chosen_preset(name: str, source: str | None = None, **settings):
-    """A preset with another source, and other settings of its model or its training where they are not None.
+    """A preset with another source, and with those other settings that are not None.
 
-    Raises: `ValueError` for an unknown preset, an impossible shape or an impossible setting.
+    Raises: `ValueError` for an unknown preset, or an impossible shape or setting.
     """
     from llmbook.training.pretraining import choose_preset
 
@@ -41,24 +41,26 @@ def chosen_preset(name: str, source: str | None = None, **settings):
     shape = {key: given.pop(key) for key in SHAPE_OPTIONS if key in given}
     if "steps" in given:
         given["warmup_steps"] = min(preset.training.warmup_steps, given["steps"])
-    return replace(preset, source=source or preset.source, model=replace(preset.model, **shape),
+    return replace(preset, source=source or preset.source,
+                   model=replace(preset.model, **shape),
                    training=replace(preset.training, **given))
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #1d473630
-def data_command(source: str = "stdlib", out: Path | None = None, quality: bool = True, jaccard_threshold: float = 0.8,
-                 workspace: Path | None = None) -> None:
+def data_command(source: str = "stdlib", out: Path | None = None, quality: bool = True,
+                 jaccard_threshold: float = 0.8, workspace: Path | None = None) -> None:
     """Read, filter and deduplicate text; print what each stage removed.
 
     Args:
         source: `stdlib`, or a folder, .txt, .md, .jsonl or .jsonl.gz file.
         out: folder for a copy of corpus.jsonl and report.json.
         quality: apply the quality rules.
-        jaccard_threshold: similarity, above 0 and at most 1, from which two documents are near duplicates.
-        workspace: folder of the artifacts; default $LLMBOOK_HOME, else the user's cache folder.
+        jaccard_threshold: similarity in (0, 1] from which documents are near duplicates.
+        workspace: folder of artifacts; default $LLMBOOK_HOME, else the user's cache folder.
     """
     from llmbook.data.pipeline import CorpusConfig, build_corpus, read_report, waterfall
 
-    corpus = build_corpus(open_workspace(workspace), CorpusConfig(source, quality, jaccard_threshold))
+    place = open_workspace(workspace)
+    corpus = build_corpus(place, CorpusConfig(source, quality, jaccard_threshold))
     for stage, documents, size in waterfall(read_report(corpus)):
         print(f"{stage:<32}{documents:>9,} documents{size:>14,} bytes")
     if out is not None:
@@ -68,30 +70,32 @@ def data_command(source: str = "stdlib", out: Path | None = None, quality: bool 
     print(out or corpus.path)
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #a8eb7de6
-def tokenizer_command(vocab_size: int = 4096, source: str = "stdlib", workspace: Path | None = None) -> None:
+def tokenizer_command(vocab_size: int = 4096, source: str = "stdlib",
+                      workspace: Path | None = None) -> None:
     """Train a byte-pair encoding on a source.
 
     Args:
         vocab_size: number of ids, the 256 bytes and the end of text included.
         source: `stdlib`, or a folder, .txt, .md, .jsonl or .jsonl.gz file.
-        workspace: folder of the artifacts; default $LLMBOOK_HOME, else the user's cache folder.
+        workspace: folder of artifacts; default $LLMBOOK_HOME, else the user's cache folder.
     """
     from llmbook.data.pipeline import CorpusConfig, build_corpus
     from llmbook.tokenization.tokenizer import TokenizerConfig, build_tokenizer
 
     config, place = TokenizerConfig(vocab_size), open_workspace(workspace)
-    print(build_tokenizer(place, build_corpus(place, CorpusConfig(source)), config).file("tokenizer.json"))
+    corpus = build_corpus(place, CorpusConfig(source))
+    print(build_tokenizer(place, corpus, config).file("tokenizer.json"))
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #094c910a
-def shards_command(vocab_size: int = 4096, source: str = "stdlib", held_out_percent: int = 5,
-                   workspace: Path | None = None) -> None:
+def shards_command(vocab_size: int = 4096, source: str = "stdlib",
+                   held_out_percent: int = 5, workspace: Path | None = None) -> None:
     """Encode a source into binary shards, train.bin and validation.bin.
 
     Args:
         vocab_size: number of ids of the tokenizer.
         source: `stdlib`, or a folder, .txt, .md, .jsonl or .jsonl.gz file.
         held_out_percent: share of the documents that is held out for validation, 1 to 50.
-        workspace: folder of the artifacts; default $LLMBOOK_HOME, else the user's cache folder.
+        workspace: folder of artifacts; default $LLMBOOK_HOME, else the user's cache folder.
     """
     from llmbook.training.pretraining import choose_preset, prepare_shards
 
@@ -102,7 +106,7 @@ def shards_command(vocab_size: int = 4096, source: str = "stdlib", held_out_perc
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #69bba52d
 def check_device(device: str) -> None:
-    """Raise `ValueError` unless `device` is `cpu`, or a `cuda` device that PyTorch can use here."""
+    """Raise `ValueError` unless `device` is `cpu`, or a `cuda` that PyTorch can use."""
     import torch
 
     name = device.split(":")[0]
@@ -111,12 +115,15 @@ def check_device(device: str) -> None:
                          f"({torch.cuda.device_count()} found here)")
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #fc0ed4ab
-def pretrain_command(preset: str = "laptop", source: str | None = None, vocab_size: int | None = None,
-                     context: int | None = None, width: int | None = None, layers: int | None = None,
-                     heads: int | None = None, steps: int | None = None, batch_size: int | None = None,
-                     learning_rate: float | None = None, precision: str | None = None, seed: int | None = None,
+def pretrain_command(preset: str = "laptop", source: str | None = None,
+                     vocab_size: int | None = None, context: int | None = None,
+                     width: int | None = None, layers: int | None = None,
+                     heads: int | None = None, steps: int | None = None,
+                     batch_size: int | None = None, learning_rate: float | None = None,
+                     precision: str | None = None, seed: int | None = None,
                      device: str = "cpu", workspace: Path | None = None) -> None:
-    """Train a base model from text, or resume where an earlier call was stopped. What is not given is as in the preset.
+    """Train a base model from text, or resume where an earlier call was stopped.
+    What is not given is as in the preset.
 
     Args:
         preset: laptop (minutes on two cores) or tiny (seconds).
@@ -132,13 +139,15 @@ def pretrain_command(preset: str = "laptop", source: str | None = None, vocab_si
         precision: auto, float32 or bfloat16.
         seed: of weights and batches.
         device: cpu or cuda.
-        workspace: folder of the artifacts; default $LLMBOOK_HOME, else the user's cache folder.
+        workspace: folder of artifacts; default $LLMBOOK_HOME, else the user's cache folder.
     """
     from llmbook.training.pretraining import pretrain
 
     check_device(device)
-    chosen = chosen_preset(preset, source, vocab_size=vocab_size, context=context, width=width, layers=layers, heads=heads,
-                           steps=steps, batch_size=batch_size, learning_rate=learning_rate, precision=precision, seed=seed)
+    chosen = chosen_preset(
+        preset, source, vocab_size=vocab_size, context=context, width=width, layers=layers,
+        heads=heads, steps=steps, batch_size=batch_size, learning_rate=learning_rate,
+        precision=precision, seed=seed)
     print_summary(pretrain(open_workspace(workspace), chosen, device))
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #9759bced
@@ -147,13 +156,15 @@ def print_summary(model) -> None:
     import json
 
     summary = json.loads(model.file("summary.json").read_text())
-    print(f"{summary['steps']:,} steps, {summary['tokens']:,} tokens, {summary['seconds']:,.0f} s, {summary['precision']}: "
+    print(f"{summary['steps']:,} steps, {summary['tokens']:,} tokens, "
+          f"{summary['seconds']:,.0f} s, {summary['precision']}: "
           f"{summary['held_out_bits_per_byte']:.3f} bits per byte held out")
     print(model.path)
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #df0d4945
-def generate_command(prompt: tyro.conf.Positional[str] = "", tokens: int = 200, temperature: float = 0.8,
-                     top_k: int | None = 50, top_p: float | None = None, seed: int = 0, model: str | None = None,
+def generate_command(prompt: tyro.conf.Positional[str] = "", tokens: int = 200,
+                     temperature: float = 0.8, top_k: int | None = 50,
+                     top_p: float | None = None, seed: int = 0, model: str | None = None,
                      device: str = "cpu", workspace: Path | None = None) -> None:
     """Continue a prompt with a trained model.
 
@@ -162,35 +173,38 @@ def generate_command(prompt: tyro.conf.Positional[str] = "", tokens: int = 200, 
         tokens: the most tokens to write.
         temperature: 0 for the most probable token each time; higher is more varied.
         top_k: draw from the k most probable tokens; None for all.
-        top_p: draw from the most probable tokens that reach this probability together; None for all.
+        top_p: draw from the most probable tokens that together reach this; None for all.
         seed: the same seed gives the same text.
         model: first digits of a model's key; default the newest model.
         device: cpu or cuda.
-        workspace: folder of the artifacts; default $LLMBOOK_HOME, else the user's cache folder.
+        workspace: folder of artifacts; default $LLMBOOK_HOME, else the user's cache folder.
     """
     from llmbook.training.pretraining import complete_text, load_base_model
 
     check_device(device)
     trained, words = load_base_model(open_workspace(workspace), model, device)
-    print(complete_text(trained, words, prompt, tokens, seed=seed, temperature=temperature, top_k=top_k, top_p=top_p))
+    print(complete_text(trained, words, prompt, tokens, seed=seed, temperature=temperature,
+                        top_k=top_k, top_p=top_p))
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #ec07d36f
 def artifacts_command(workspace: Path | None = None) -> None:
     """List the finished artifacts, newest first.
 
     Args:
-        workspace: folder of the artifacts; default $LLMBOOK_HOME, else the user's cache folder.
+        workspace: folder of artifacts; default $LLMBOOK_HOME, else the user's cache folder.
     """
     place = open_workspace(workspace)
     for item in place.artifacts():
         size = sum(entry["bytes"] for entry in item.manifest["files"].values())
-        print(f"{item.kind:<12}{item.key[:16]}  {item.manifest['created'][:19]}  {size / 1e6:9,.1f} MB")
+        print(f"{item.kind:<12}{item.key[:16]}  {item.manifest['created'][:19]}  "
+              f"{size / 1e6:9,.1f} MB")
     print(place.root)
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #9d6fac31
 COMMANDS: dict[str, Callable] = {
-    "pretrain": pretrain_command, "generate": generate_command, "data": data_command, "tokenizer": tokenizer_command,
-    "shards": shards_command, "artifacts": artifacts_command}
+    "pretrain": pretrain_command, "generate": generate_command, "data": data_command,
+    "tokenizer": tokenizer_command, "shards": shards_command,
+    "artifacts": artifacts_command}
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #9ae2788d
 def one_line(error: BaseException) -> str:
@@ -206,9 +220,11 @@ def main(args: list[str] | None = None) -> int:
     try:
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS, prog="llmbook", args=args,
-            description="Train a language model from raw text, and use it. Every stage keeps its result in the workspace.")
+            description="Train a language model from raw text, and use it. "
+                        "Every stage keeps its result in the workspace.")
     except KeyboardInterrupt:
-        print("\nllmbook: stopped; run the same command again, finished stages and checkpoints are kept", file=sys.stderr)
+        print("\nllmbook: stopped; run the same command again, finished stages and "
+              "checkpoints are kept", file=sys.stderr)
         return 130
     except (ValueError, RuntimeError, OSError) as error:
         if os.environ.get("LLMBOOK_DEBUG"):

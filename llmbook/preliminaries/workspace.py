@@ -65,9 +65,9 @@ def disk_full_as_error(path: str | Path) -> Iterator[None]:
         if not is_disk_full(error):
             raise
         raise WorkspaceFull(
-            f"no space left while writing {path}. Finished files are intact. Free some space "
-            "on that disk, or set LLMBOOK_HOME to a folder on a larger one, and run the same "
-            "command again."
+            f"no space left while writing {path}. Finished files are intact. Free some "
+            "space on that disk, or set LLMBOOK_HOME to a folder on a larger one, and run "
+            "the same command again."
         ) from error
 
 # %% ../../chapters/00_preliminaries/01_workspace.ipynb #2bcafb91
@@ -84,10 +84,11 @@ def sync_folder(path: str | Path) -> None:
 # %% ../../chapters/00_preliminaries/01_workspace.ipynb #35f45b59
 @contextlib.contextmanager
 def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
-    """A binary file that takes the name `path` when the block ends well, and vanishes otherwise.
+    """A binary file that takes the name `path` when the block ends well, else vanishes.
 
-    The folder must exist. Whatever fails, the old content of `path` stays and no temporary file is left; only a
-    killed process leaves one, whose name ends in `.partial`.
+    The folder must exist. Whatever fails, the old content of `path` stays and no
+    temporary file is left; only a killed process leaves one, whose name ends in
+    `.partial`.
 
     Raises: `WorkspaceFull` when the disk is full; `OSError` as `open` does.
     """
@@ -106,7 +107,7 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
 
 # %% ../../chapters/00_preliminaries/01_workspace.ipynb #a14250db
 def write_atomic(path: str | Path, data: bytes | str) -> None:
-    """Write `data` to `path` so that a reader sees the old content or the new, never a part.
+    """Write `data` to `path`: a reader sees the old content or the new, never a part.
 
     A `str` is stored as UTF-8. Raises: as `atomic_file`.
     """
@@ -139,8 +140,8 @@ def plain_value(value: Any) -> Any:
     ):
         return value
     raise ValueError(
-        "a configuration holds text, finite numbers, lists and dictionaries with text keys, "
-        f"not {value!r}"
+        "a configuration holds text, finite numbers, lists and dictionaries with text "
+        f"keys, not {value!r}"
     )
 
 # %% ../../chapters/00_preliminaries/01_workspace.ipynb #0f01509e
@@ -349,7 +350,8 @@ def choose_artifact(
     wanted = f"{kind} {key_prefix}" if key_prefix else kind
     there = ", ".join(f"{item.kind} {item.key[:16]}" for item in artifacts) or "nothing yet"
     raise WorkspaceError(
-        f"no {wanted} in {root} (there is: {there}). `llmbook pretrain` builds what is missing."
+        f"no {wanted} in {root} (there is: {there}). "
+        "`llmbook pretrain` builds what is missing."
     )
 
 # %% ../../chapters/00_preliminaries/01_workspace.ipynb #629c3a45
@@ -378,7 +380,7 @@ class ArtifactShelf:
         return find_artifact(self.root, kind, self.key(kind, config, inputs))
 
     def artifacts(self, kind: str | None = None) -> list[Artifact]:
-        """All finished artifacts (of one kind), newest first, from their manifests alone."""
+        """Finished artifacts (of one kind), newest first, from their manifests alone."""
         return list_artifacts(self.root, kind)
 
     def load(self, kind: str, key_prefix: str | None = None) -> Artifact:
@@ -470,12 +472,11 @@ class Workspace(ArtifactShelf):
         builder: Callable[[Path], object],
         inputs: Iterable[Artifact] = (),
     ) -> Artifact:
-        """The verified artifact made from these, after calling `builder(folder)` if need be.
+        """The verified artifact made from these; calls `builder(folder)` if need be.
 
         The builder must leave in the folder exactly what belongs to the artifact. An
-        error of
-        the builder passes through;
-        what it has written stays in `building/` and is handed to the next attempt.
+        error of the builder passes through; what it has written stays in `building/`
+        and is handed to the next attempt.
 
         Raises: `WorkspaceFull`; `WorkspaceError` when the root cannot be written or the
         builder wrote nothing.
@@ -498,6 +499,6 @@ class Workspace(ArtifactShelf):
 
 # %% ../../chapters/00_preliminaries/01_workspace.ipynb #3af3fefc
 def derive_seed(seed: int, *names: str | int) -> int:
-    """A seed in [0, 2^63) for the stream with these names: `derive_seed(0, "batches", 3)`."""
+    """A seed in [0, 2^63) for the stream so named: `derive_seed(0, "batches", 3)`."""
     digest = hashlib.sha256(canonical_json([seed, *names]).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

@@ -20,7 +20,7 @@ import regex
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #1d542974
 def merge_pair(ids: Sequence[int], pair: tuple[int, int], new_id: int) -> list[int]:
-    """`ids` with each occurrence of `pair` replaced by `new_id`, from left to right and without overlap."""
+    """`ids` with each `pair` replaced by `new_id`, from left to right without overlap."""
     merged, at = [], 0
     while at < len(ids):
         if at + 1 < len(ids) and (ids[at], ids[at + 1]) == pair:
@@ -33,7 +33,9 @@ def merge_pair(ids: Sequence[int], pair: tuple[int, int], new_id: int) -> list[i
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #cb0c83a6
 VISIBLE_BYTES = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-BYTE_OF_ID = bytes(VISIBLE_BYTES + [byte for byte in range(256) if byte not in VISIBLE_BYTES])
+BYTE_OF_ID = bytes(
+    VISIBLE_BYTES + [byte for byte in range(256) if byte not in VISIBLE_BYTES]
+)
 ID_OF_BYTE = bytes(BYTE_OF_ID.index(byte) for byte in range(256))
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #95a21789
@@ -45,14 +47,17 @@ def byte_ids(text: str) -> list[int]:
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #f1ec41bc
-GPT2_ASCII_PATTERN = r"'(?:[stmd]|re|ve|ll)| ?[A-Za-z]++| ?[0-9]++| ?[^\sA-Za-z0-9]++|\s+(?!\S)|\s+"
+GPT2_ASCII_PATTERN = (
+    r"'(?:[stmd]|re|ve|ll)| ?[A-Za-z]++| ?[0-9]++| ?[^\sA-Za-z0-9]++|\s+(?!\S)|\s+"
+)
 ASCII_PIECES = re.compile(GPT2_ASCII_PATTERN, re.ASCII)
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #32714bcb
 def pretokenize(text: str, pattern: str = GPT2_PATTERN) -> list[str]:
-    """The pieces into which `pattern` cuts `text`; no token crosses the border between two of them.
+    """The pieces into which `pattern` cuts `text`; no token crosses a border of two.
 
-    With GPT-2's pattern the pieces joined are the text. Source: Radford et al. 2019, the pattern in `encoder.py`.
+    With GPT-2's pattern the pieces joined are the text.
+    Source: Radford et al. 2019, the pattern in `encoder.py`.
     """
     if pattern == GPT2_PATTERN and text.isascii():
         return ASCII_PIECES.findall(text)
@@ -60,12 +65,16 @@ def pretokenize(text: str, pattern: str = GPT2_PATTERN) -> list[str]:
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #aaa7ed29
 def split_at_special(text: str, special_tokens: Sequence[str]) -> list[str]:
-    """The stretches of `text` between the names of special tokens; of two names at one place the longer one counts.
+    """The stretches of `text` between the names of special tokens.
+
+    Of two names at one place the longer one counts.
 
     Raises: `ValueError` for an empty name.
     """
     if not all(special_tokens):
-        raise ValueError(f"a special token needs a name, but one of {list(special_tokens)} is empty")
+        raise ValueError(
+            f"a special token needs a name, but one of {list(special_tokens)} is empty"
+        )
     if not special_tokens:
         return [text]
     longest_first = sorted(special_tokens, key=len, reverse=True)
@@ -86,12 +95,16 @@ def count_pretokens(
 def token_bytes(merges: Sequence[tuple[int, int]]) -> list[bytes]:
     """The bytes of each id: the 256 single bytes, then one token for each merge, in order.
 
-    Raises: `ValueError` for a merge of an id that does not exist yet, or one that repeats a token.
+    Raises: `ValueError` for a merge of an id that does not exist yet, or one that
+    repeats a token.
     """
     tokens = [bytes([byte]) for byte in BYTE_OF_ID]
     for left, right in merges:
         if not (0 <= left < len(tokens) and 0 <= right < len(tokens)):
-            raise ValueError(f"merge {len(tokens) - 256} joins {left} and {right}, but ids end at {len(tokens) - 1}")
+            raise ValueError(
+                f"merge {len(tokens) - 256} joins {left} and {right}, "
+                f"but ids end at {len(tokens) - 1}"
+            )
         tokens.append(tokens[left] + tokens[right])
     if len(set(tokens)) < len(tokens):
         repeated = next(token for token, n in Counter(tokens).items() if n > 1)
@@ -100,9 +113,10 @@ def token_bytes(merges: Sequence[tuple[int, int]]) -> list[bytes]:
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #92e92923
 def merge_in_word(word: str, pair: str, token: str) -> tuple[str, list[str], list[str]]:
-    """Replace `pair` in `word` by `token`; also the pairs that lost and that gained an occurrence, with repetition.
+    """Replace `pair` in `word` by `token`; also the pairs that this lost and gained.
 
-    All strings hold one character per id. The pairs of the new word are those of the old one, less lost, plus gained.
+    All strings hold one character per id. The pairs of the new word are those of the
+    old one, less lost, plus gained, each as often as it occurs.
     """
     parts = word.split(pair)
     lost, gained = [pair] * (len(parts) - 1), []
@@ -118,8 +132,10 @@ def merge_in_word(word: str, pair: str, token: str) -> tuple[str, list[str], lis
     return token.join(parts), lost, gained
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #6dc19669
-def index_pairs(words: Sequence[str], frequencies: Sequence[int]) -> tuple[dict[str, int], dict[str, list[int]]]:
-    """The frequency of each pair, and for each pair the numbers of the words that contain it."""
+def index_pairs(
+    words: Sequence[str], frequencies: Sequence[int]
+) -> tuple[dict[str, int], dict[str, list[int]]]:
+    """The frequency of each pair, and the numbers of the words that contain it."""
     counts: dict[str, int] = {}
     places: dict[str, list[int]] = {}
     for number, (word, frequency) in enumerate(zip(words, frequencies)):
@@ -136,7 +152,10 @@ def index_pairs(words: Sequence[str], frequencies: Sequence[int]) -> tuple[dict[
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #82d18d57
 def pop_best(heap: list[tuple[int, str]], counts: Mapping[str, int]) -> str | None:
-    """Take the most frequent pair off the heap of (-count, pair); of equals, that with the smaller ids. None: no pair left."""
+    """Take the most frequent pair off the heap of (-count, pair), or None at its end.
+
+    Of equally frequent pairs, it is the one with the smaller ids.
+    """
     while heap:
         promised, pair = heapq.heappop(heap)
         count = counts.get(pair, 0)
@@ -148,9 +167,13 @@ def pop_best(heap: list[tuple[int, str]], counts: Mapping[str, int]) -> str | No
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #52de147e
 def apply_merge(
-    pair: str, token: str, words: list[str], frequencies: Sequence[int], counts: dict[str, int], places: dict[str, list[int]]
+    pair: str, token: str, words: list[str], frequencies: Sequence[int],
+    counts: dict[str, int], places: dict[str, list[int]],
 ) -> set[str]:
-    """Merge `pair` in all words, update words, counts and index in place; return the pairs that gained occurrences."""
+    """Merge `pair` in all words; return the pairs that gained occurrences.
+
+    Words, counts and index are updated in place.
+    """
     fresh = set()
     for number in places.pop(pair):
         words[number], lost, gained = merge_in_word(words[number], pair, token)
@@ -168,7 +191,10 @@ def apply_merge(
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #82931899
 def learn_merges(frequencies: Mapping[str, int], limit: int) -> Iterator[tuple[int, int]]:
-    """Yield up to `limit` merges, best first, learned from words with their frequencies; fewer if no pair is left."""
+    """Yield up to `limit` merges, best first, learned from words with their frequencies.
+
+    There are fewer if no pair is left.
+    """
     words = [word.encode().translate(ID_OF_BYTE).decode("latin-1") for word in frequencies]
     repeats = list(frequencies.values())
     counts, places = index_pairs(words, repeats)
@@ -187,7 +213,8 @@ def learn_merges(frequencies: Mapping[str, int], limit: int) -> Iterator[tuple[i
 def merge_budget(vocab_size: int, special_tokens: Sequence[str] = ()) -> int:
     """How many merges fit into a vocabulary beside 256 bytes and the special tokens.
 
-    Raises: `ValueError` when it cannot hold those, exceeds 1,000,000, or a special token is named twice.
+    Raises: `ValueError` when it cannot hold those, exceeds 1,000,000, or a special token
+    is named twice.
     """
     if len(set(special_tokens)) < len(special_tokens):
         raise ValueError(f"a special token is named twice in {list(special_tokens)}")
@@ -203,7 +230,10 @@ def merge_budget(vocab_size: int, special_tokens: Sequence[str] = ()) -> int:
 def with_progress(
     items: Iterable, total: int | None, unit: str, show: bool, label: str = "tokenizer"
 ) -> Iterable:
-    """`items`, with a progress bar on stderr if `show`; `unit` is what is counted, `label` the name of the stage."""
+    """`items`, with a progress bar on stderr if `show`.
+
+    `unit` is what is counted, `label` the name of the stage.
+    """
     if not show:
         return items
     from tqdm.auto import tqdm
@@ -212,26 +242,30 @@ def with_progress(
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #00a39812
 def train_bpe(
-    texts: Iterable[str], vocab_size: int, special_tokens: Sequence[str] = (), progress: bool = False
+    texts: Iterable[str], vocab_size: int, special_tokens: Sequence[str] = (),
+    progress: bool = False,
 ) -> list[tuple[int, int]]:
-    """The merges of a byte-level vocabulary of `vocab_size` ids, learned from `texts`, which are read once.
+    """The merges of a byte-level vocabulary of `vocab_size` ids; `texts` is read once.
 
-    Ids: 0 to 255 are the bytes in GPT-2's order (`BYTE_OF_ID`), then one for each merge; special tokens take the last ones
-    and are never part of a merge. Texts with too few different pairs give fewer merges. The merges are those of the
-    `tokenizers` library's `BpeTrainer` with its `ByteLevel` pre-tokenizer and the alphabet of all bytes.
+    Ids: 0 to 255 are the bytes in GPT-2's order (`BYTE_OF_ID`), then one for each merge;
+    special tokens take the last ones and are never part of a merge. Texts with too few
+    different pairs give fewer merges. The merges are those of the `tokenizers` library's
+    `BpeTrainer` with its `ByteLevel` pre-tokenizer and the alphabet of all bytes.
 
-    Raises: `ValueError` for an impossible size, a single string in place of many, or a lone surrogate in a text.
+    Raises: `ValueError` for an impossible size, a single string in place of many, or a
+    lone surrogate in a text.
     Source: Sennrich et al. 2016, algorithm 1; on bytes: Radford et al. 2019, section 2.2.
     """
     if isinstance(texts, str):
         raise ValueError("train_bpe takes many texts; put a single one into a list")
     limit = merge_budget(vocab_size, special_tokens)
-    frequencies = count_pretokens(with_progress(texts, None, " documents", progress), special_tokens)
+    shown = with_progress(texts, None, " documents", progress)
+    frequencies = count_pretokens(shown, special_tokens)
     return list(with_progress(learn_merges(frequencies, limit), limit, " merges", progress))
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #2955b599
 def encode_word(word: str, ranks: Mapping[tuple[int, int], int]) -> list[int]:
-    """The ids of one piece: merge the pair that was learned first, until none is left that was learned.
+    """The ids of one piece: merge the pair learned first, until no learned one is left.
 
     `ranks` maps a pair to the id that it makes.
     """
@@ -247,7 +281,8 @@ def encode_word(word: str, ranks: Mapping[tuple[int, int], int]) -> list[int]:
 def encode_bpe(text: str, merges: Sequence[tuple[int, int]]) -> list[int]:
     """The ids of `text`; names of special tokens in it are text like any other.
 
-    Raises: `UnicodeEncodeError` (a `ValueError`) for a lone surrogate, which has no UTF-8 form.
+    Raises: `UnicodeEncodeError` (a `ValueError`) for a lone surrogate, which has no
+    UTF-8 form.
     """
     ranks = {pair: 256 + n for n, pair in enumerate(merges)}
     pieces = pretokenize(text)
@@ -256,13 +291,17 @@ def encode_bpe(text: str, merges: Sequence[tuple[int, int]]) -> list[int]:
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #8856b254
 def decode_bpe(ids: Iterable[int], tokens: Sequence[bytes]) -> str:
-    """The text of `ids`, where `tokens` holds the bytes of each id (see `token_bytes`); never fails on broken UTF-8.
+    """The text of `ids`; `tokens` holds the bytes of each id (see `token_bytes`).
 
-    What is not UTF-8, such as half a character, becomes U+FFFD. Raises: `ValueError` for an id that does not exist.
+    Never fails on broken UTF-8: what is none, such as half a character, becomes U+FFFD.
+
+    Raises: `ValueError` for an id that does not exist.
     """
     parts = []
     for number in ids:
         if not 0 <= number < len(tokens):
-            raise ValueError(f"there is no token {number}: ids go from 0 to {len(tokens) - 1}")
+            raise ValueError(
+                f"there is no token {number}: ids go from 0 to {len(tokens) - 1}"
+            )
         parts.append(tokens[number])
     return b"".join(parts).decode("utf-8", errors="replace")

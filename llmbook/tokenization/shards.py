@@ -32,14 +32,14 @@ HEADER_HASHED = 96
 
 
 class ShardError(ValueError):
-    """A file that is no intact shard of the expected tokenizer, or tokens that do not fit into one."""
+    """No intact shard of the expected tokenizer, or tokens that do not fit into one."""
 
 # %% ../../chapters/02_tokenization/05_shards.ipynb #373a6b5c
 @dataclass(frozen=True)
 class ShardHeader:
-    """What a shard says about itself: bytes per token, vocabulary, counts, bytes of text, and two SHA-256 sums.
+    """What a shard says about itself: sizes, counts, and two SHA-256 sums.
 
-    Raises: `ShardError` for a tokenizer hash that is none, or an impossible size of the text.
+    Raises: `ShardError` for a tokenizer hash that is none, or an impossible text size.
     """
 
     token_width: int
@@ -52,19 +52,25 @@ class ShardHeader:
 
     def __post_init__(self):
         if not re.fullmatch(r"[0-9a-f]{64}", self.tokenizer_sha256):
-            raise ShardError(f"a tokenizer's SHA-256 has 64 hexadecimal digits, not {self.tokenizer_sha256!r}")
+            raise ShardError(
+                "a tokenizer's SHA-256 has 64 hexadecimal digits, "
+                f"not {self.tokenizer_sha256!r}"
+            )
         if not 0 <= self.text_bytes < 2**64:
-            raise ShardError(f"text_bytes is {self.text_bytes}; give the size of the text in bytes")
+            raise ShardError(
+                f"text_bytes is {self.text_bytes}; give the size of the text in bytes"
+            )
 
     def pack(self) -> bytes:
         """The 128 bytes of the header."""
         sums = bytes.fromhex(self.tokenizer_sha256), bytes.fromhex(self.content_sha256)
         counts = self.token_count, self.document_count, self.text_bytes
-        return HEADER.pack(MAGIC, FORMAT_VERSION, self.token_width, self.vocab_size, 0, *counts, *sums)
+        sizes = self.token_width, self.vocab_size, 0
+        return HEADER.pack(MAGIC, FORMAT_VERSION, *sizes, *counts, *sums)
 
     @property
     def starts_at(self) -> int:
-        """Where the starts of the documents begin, in bytes: the first multiple of 8 behind the tokens."""
+        """Where the documents' starts begin: the first multiple of 8 behind the tokens."""
         return HEADER.size + -(-self.token_count * self.token_width // 8) * 8
 
     @property
@@ -74,7 +80,10 @@ class ShardHeader:
 
 # %% ../../chapters/02_tokenization/05_shards.ipynb #4405e980
 def token_width(vocab_size: int) -> int:
-    """Bytes per token: 2 for up to 65,536 ids, else 4. Raises: `ShardError` for a size outside 1 to 2^32 - 1."""
+    """Bytes per token: 2 for up to 65,536 ids, else 4.
+
+    Raises: `ShardError` for a size outside 1 to 2^32 - 1.
+    """
     if not 1 <= vocab_size < 2**32:
         raise ShardError(f"a shard cannot hold a vocabulary of {vocab_size} ids")
     return 2 if vocab_size <= 2**16 else 4
@@ -87,15 +96,25 @@ def checked_tokens(ids: Sequence[int], vocab_size: int, number: int) -> np.ndarr
     """
     array = np.asarray(ids)
     if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu":
-        raise ShardError(f"document {number} is not a non-empty row of ids: shape {array.shape}, dtype {array.dtype}")
+        raise ShardError(
+            f"document {number} is not a non-empty row of ids: "
+            f"shape {array.shape}, dtype {array.dtype}"
+        )
     if array.min() < 0 or array.max() >= vocab_size:
         bad = int(array[(array < 0) | (array >= vocab_size)][0])
-        raise ShardError(f"document {number} has the id {bad}, outside of a vocabulary of {vocab_size}")
+        raise ShardError(
+            f"document {number} has the id {bad}, outside of a vocabulary of {vocab_size}"
+        )
     return array.astype(f"<u{token_width(vocab_size)}")
 
 # %% ../../chapters/02_tokenization/05_shards.ipynb #f56ed8d3
-def write_body(file: BinaryIO, documents: Iterable[Sequence[int]], vocab_size: int) -> tuple[int, int, "hashlib._Hash"]:
-    """Write tokens, padding and starts behind the header; return the numbers of tokens and documents, and the hash so far."""
+def write_body(
+    file: BinaryIO, documents: Iterable[Sequence[int]], vocab_size: int
+) -> tuple[int, int, "hashlib._Hash"]:
+    """Write tokens, padding and starts behind the header.
+
+    Returns the numbers of tokens and documents, and the hash so far.
+    """
     digest, starts, total = hashlib.sha256(), [], 0
 
     def put(data: bytes) -> None:
@@ -114,16 +133,19 @@ def write_body(file: BinaryIO, documents: Iterable[Sequence[int]], vocab_size: i
 
 # %% ../../chapters/02_tokenization/05_shards.ipynb #768327d7
 def write_shard(
-    path: str | Path, documents: Iterable[Sequence[int]], *, vocab_size: int, tokenizer_sha256: str, text_bytes: int
+    path: str | Path, documents: Iterable[Sequence[int]], *,
+    vocab_size: int, tokenizer_sha256: str, text_bytes: int,
 ) -> None:
-    """Write a shard, atomically, from the ids of each document, in order and as they are (with their end-of-text token).
+    """Write a shard, atomically, from the ids of each document, in order and as they are.
 
-    `text_bytes` is the size of the text that all the tokens stand for, in bytes of UTF-8.
+    Each document brings its end-of-text token. `text_bytes` is the size of the text that
+    all the tokens stand for, in bytes of UTF-8.
 
-    Raises: `ShardError` for an id outside of the vocabulary, an empty document, or an impossible identity; `WorkspaceFull`
-    when the disk is full.
+    Raises: `ShardError` for an id outside of the vocabulary, an empty document, or an
+    impossible identity; `WorkspaceFull` when the disk is full.
     """
-    blank = ShardHeader(token_width(vocab_size), vocab_size, 0, 0, text_bytes, tokenizer_sha256)
+    width = token_width(vocab_size)
+    blank = ShardHeader(width, vocab_size, 0, 0, text_bytes, tokenizer_sha256)
     with atomic_file(path) as file:
         tokens, written, digest = write_body(file, documents, vocab_size)
         header = replace(blank, token_count=tokens, document_count=written)
@@ -133,21 +155,30 @@ def write_shard(
 
 # %% ../../chapters/02_tokenization/05_shards.ipynb #ba7dc884
 def parse_header(data: bytes) -> ShardHeader:
-    """The header in the first 128 bytes of a file. Raises: `ShardError` when it is of another format or version."""
+    """The header in the first 128 bytes of a file.
+
+    Raises: `ShardError` when it is of another format or version.
+    """
     if not data.startswith(MAGIC):
         raise ShardError(f"not a shard: it begins with {data[:8]!r} instead of {MAGIC!r}")
     if len(data) < HEADER.size:
-        raise ShardError(f"truncated: {len(data)} bytes do not hold the header of {HEADER.size}")
-    _, version, width, vocab_size, _, tokens, documents, text, tokenizer, content = HEADER.unpack(data)
+        raise ShardError(
+            f"truncated: {len(data)} bytes do not hold the header of {HEADER.size}"
+        )
+    _, version, width, vocab_size, _, *counts, tokenizer, content = HEADER.unpack(data)
     if version != FORMAT_VERSION:
-        raise ShardError(f"format version {version}; this program reads version {FORMAT_VERSION}")
+        raise ShardError(
+            f"format version {version}; this program reads version {FORMAT_VERSION}"
+        )
     if vocab_size == 0 or width != token_width(vocab_size):
-        raise ShardError(f"corrupted header: {width} bytes per token for a vocabulary of {vocab_size}")
-    return ShardHeader(width, vocab_size, tokens, documents, text, tokenizer.hex(), content.hex())
+        raise ShardError(
+            f"corrupted header: {width} bytes per token for a vocabulary of {vocab_size}"
+        )
+    return ShardHeader(width, vocab_size, *counts, tokenizer.hex(), content.hex())
 
 # %% ../../chapters/02_tokenization/05_shards.ipynb #9a88d34d
 def shard_sha256(path: Path) -> str:
-    """The SHA-256 of everything in a shard but the sum itself, in hexadecimal, read in pieces of 1 MiB."""
+    """The SHA-256, in hexadecimal, of everything in a shard but the sum itself."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         header = file.read(HEADER.size)
@@ -157,8 +188,10 @@ def shard_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 # %% ../../chapters/02_tokenization/05_shards.ipynb #0b7331e4
-def check_shard(path: Path, tokenizer_sha256: str | None = None, verify: bool = True) -> ShardHeader:
-    """The header of the shard at `path`, after comparing it with the file and with the expected tokenizer.
+def check_shard(
+    path: Path, tokenizer_sha256: str | None = None, verify: bool = True
+) -> ShardHeader:
+    """The header of the shard at `path`, compared with file and expected tokenizer.
 
     Raises: `ShardError` with the reason; `OSError` when the file cannot be read.
     """
@@ -171,37 +204,46 @@ def check_shard(path: Path, tokenizer_sha256: str | None = None, verify: bool = 
     if verify and shard_sha256(path) != header.content_sha256:
         raise ShardError("corrupted: the content does not match its SHA-256")
     if tokenizer_sha256 not in (None, header.tokenizer_sha256):
-        expected = f"{tokenizer_sha256[:16]} was expected"
-        raise ShardError(f"made with another tokenizer: {header.tokenizer_sha256[:16]}, where {expected}")
+        made, expected = header.tokenizer_sha256[:16], tokenizer_sha256[:16]
+        raise ShardError(
+            f"made with another tokenizer: {made}, where {expected} was expected"
+        )
     return header
 
 # %% ../../chapters/02_tokenization/05_shards.ipynb #c28c3d8b
 def mapped(path: Path, dtype: str, offset: int, length: int) -> np.ndarray:
-    """`length` numbers of a file from byte `offset`, read-only, without reading them yet."""
+    """`length` numbers of a file from byte `offset`, read-only and not yet read."""
     if length == 0:
         return np.empty(0, dtype)
     return np.memmap(path, dtype, mode="r", offset=offset, shape=(length,))
 
 # %% ../../chapters/02_tokenization/05_shards.ipynb #d3bd7916
 class Shard:
-    """A shard file, mapped into memory: `tokens` [N] (uint16 or uint32) and `offsets` [D], where each document starts.
+    """A shard file, mapped into memory.
 
-    `tokenizer_sha256` refuses other tokenizers' files; `verify=False` skips the hash of the content, for very large files.
+    `tokens` [N] is uint16 or uint32; `offsets` [D] says where each document starts.
+    `tokenizer_sha256` refuses other tokenizers' files; `verify=False` skips the hash of
+    the content, for very large files.
 
-    Raises: `ShardError` with file and reason: missing, foreign, other version, truncated, corrupted, other tokenizer.
+    Raises: `ShardError` with file and reason: missing, foreign, other version, truncated,
+    corrupted, other tokenizer.
     """
 
-    def __init__(self, path: str | Path, tokenizer_sha256: str | None = None, verify: bool = True):
+    def __init__(
+        self, path: str | Path, tokenizer_sha256: str | None = None, verify: bool = True
+    ):
         self.path = Path(path)
         try:
             header = check_shard(self.path, tokenizer_sha256, verify)
         except ShardError as error:
             raise ShardError(f"{self.path}: {error}") from None
         except OSError as error:
-            raise ShardError(f"{self.path}: cannot be read ({error.strerror or error})") from None
+            reason = error.strerror or error
+            raise ShardError(f"{self.path}: cannot be read ({reason})") from None
         self.vocab_size, self.text_bytes = header.vocab_size, header.text_bytes
         self.tokenizer_sha256 = header.tokenizer_sha256
-        self.tokens = mapped(self.path, f"<u{header.token_width}", HEADER.size, header.token_count)
+        dtype = f"<u{header.token_width}"
+        self.tokens = mapped(self.path, dtype, HEADER.size, header.token_count)
         self.offsets = mapped(self.path, "<u8", header.starts_at, header.document_count)
 
     def __len__(self) -> int:
@@ -211,15 +253,19 @@ class Shard:
     def document(self, number: int) -> np.ndarray:
         """The tokens of document `number`, from 0. Raises: `IndexError`."""
         if not 0 <= number < len(self.offsets):
-            raise IndexError(f"there is no document {number}; the shard has {len(self.offsets)}")
-        end = self.offsets[number + 1] if number + 1 < len(self.offsets) else len(self.tokens)
+            raise IndexError(
+                f"there is no document {number}; the shard has {len(self.offsets)}"
+            )
+        is_last = number + 1 == len(self.offsets)
+        end = len(self.tokens) if is_last else self.offsets[number + 1]
         return self.tokens[int(self.offsets[number]) : int(end)]
 
 # %% ../../chapters/02_tokenization/05_shards.ipynb #940e2ab7
 def encoded_documents(
-    texts: Iterable[str], encode_batch: Callable[[list[str]], list[list[int]]], end_id: int, batch: int = 64
+    texts: Iterable[str], encode_batch: Callable[[list[str]], list[list[int]]],
+    end_id: int, batch: int = 64,
 ) -> Iterator[list[int]]:
-    """The ids of each text, in order and followed by `end_id`; `batch` texts are encoded together."""
+    """The ids of each text, in order, each with `end_id`; encoded `batch` at a time."""
     texts = iter(texts)
     while group := list(islice(texts, batch)):
         for ids in encode_batch(group):
@@ -228,18 +274,22 @@ def encoded_documents(
 # %% ../../chapters/02_tokenization/05_shards.ipynb #68d41afb
 @dataclass(frozen=True)
 class ShardConfig:
-    """What decides the shards beside corpus and tokenizer: the percentage of the corpus in `validation.bin`, 1 to 50."""
+    """The percentage of the corpus, 1 to 50, that is held out in `validation.bin`."""
 
     held_out_percent: int = 5
     version: int = 1
 
     def __post_init__(self):
         if not 1 <= self.held_out_percent <= 50:
-            raise ValueError(f"held_out_percent is {self.held_out_percent}; give from 1 to 50")
+            raise ValueError(
+                f"held_out_percent is {self.held_out_percent}; give from 1 to 50"
+            )
 
 # %% ../../chapters/02_tokenization/05_shards.ipynb #742f141d
-def write_side(path: Path, texts: Callable[[], Iterable[str]], tokenizer, progress: bool) -> None:
-    """Write one side of the corpus; `texts` is called twice, to measure the text and to encode it.
+def write_side(
+    path: Path, texts: Callable[[], Iterable[str]], tokenizer, progress: bool
+) -> None:
+    """Write one side of the corpus; calls `texts` twice, to measure and to encode.
 
     Raises: `ShardError` when there is no text at all.
     """
@@ -247,7 +297,10 @@ def write_side(path: Path, texts: Callable[[], Iterable[str]], tokenizer, progre
 
     sizes = [len(text.encode()) for text in texts()]
     if not sum(sizes):
-        raise ShardError(f"the corpus is too small: no text is left for {path.name}. Add documents to its source.")
+        raise ShardError(
+            f"the corpus is too small: no text is left for {path.name}. "
+            "Add documents to its source."
+        )
     shown = with_progress(texts(), len(sizes), " documents", progress, path.stem)
     documents = encoded_documents(shown, tokenizer.encode_batch, tokenizer.end_of_text_id)
     identity = {"vocab_size": tokenizer.vocab_size, "tokenizer_sha256": tokenizer.sha256}
@@ -255,11 +308,13 @@ def write_side(path: Path, texts: Callable[[], Iterable[str]], tokenizer, progre
 
 # %% ../../chapters/02_tokenization/05_shards.ipynb #17c45aee
 def build_shards(
-    workspace: Workspace, corpus: Artifact, tokenizer: Artifact, config: ShardConfig = ShardConfig(), progress: bool = True
+    workspace: Workspace, corpus: Artifact, tokenizer: Artifact,
+    config: ShardConfig = ShardConfig(), progress: bool = True,
 ) -> Artifact:
-    """The artifact `shards` with `train.bin` and `validation.bin`, encoded if it is not there.
+    """The artifact `shards` with `train.bin` and `validation.bin`, encoded if missing.
 
-    Raises: `ShardError` for a corpus with too little text to hold some out; what `Tokenizer.load` and `Workspace.build` raise.
+    Raises: `ShardError` for a corpus with too little text to hold some out; what
+    `Tokenizer.load` and `Workspace.build` raise.
     """
 
     def builder(folder: Path) -> None:

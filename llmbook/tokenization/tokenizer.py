@@ -22,19 +22,22 @@ from typing import Any
 import tokenizers
 
 # %% ../../chapters/02_tokenization/03_tokenizer.ipynb #ed7ba426
-from ..preliminaries.workspace import Artifact, Workspace, canonical_json, write_atomic
-from .bpe import GPT2_PATTERN, ID_OF_BYTE, VISIBLE_BYTES, decode_bpe, merge_budget
-from .bpe import token_bytes, train_bpe
+from ..preliminaries.workspace import Artifact, Workspace, canonical_json
+from ..preliminaries.workspace import write_atomic
+from .bpe import GPT2_PATTERN, ID_OF_BYTE, VISIBLE_BYTES, decode_bpe
+from .bpe import merge_budget, token_bytes, train_bpe
 
 # %% ../../chapters/02_tokenization/03_tokenizer.ipynb #71f7b3e6
 END_OF_TEXT = "<|endoftext|>"
 
 
 class TokenizerError(ValueError):
-    """A text, an id, a vocabulary or a tokenizer file that cannot be used; the message says why."""
+    """A text, id, vocabulary or tokenizer file that cannot be used; it says why."""
 
 # %% ../../chapters/02_tokenization/03_tokenizer.ipynb #412cdd21
-CHARACTER_OF_ID = [chr(byte) for byte in VISIBLE_BYTES] + [chr(0x100 + n) for n in range(256 - len(VISIBLE_BYTES))]
+CHARACTER_OF_ID = [chr(byte) for byte in VISIBLE_BYTES] + [
+    chr(0x100 + n) for n in range(256 - len(VISIBLE_BYTES))
+]
 
 
 def visible_token(token: bytes) -> str:
@@ -42,31 +45,46 @@ def visible_token(token: bytes) -> str:
     return "".join(CHARACTER_OF_ID[ID_OF_BYTE[byte]] for byte in token)
 
 # %% ../../chapters/02_tokenization/03_tokenizer.ipynb #a15fc2e7
-def library_tokenizer(merges: Sequence[tuple[int, int]], special_tokens: Sequence[str]) -> tokenizers.Tokenizer:
-    """Our vocabulary as an object of the library `tokenizers`; special tokens take the ids behind the merges."""
+def library_tokenizer(
+    merges: Sequence[tuple[int, int]], special_tokens: Sequence[str]
+) -> tokenizers.Tokenizer:
+    """Our vocabulary as an object of `tokenizers`; special tokens follow the merges."""
     names = [visible_token(token) for token in token_bytes(merges)]
     pairs = [(names[left], names[right]) for left, right in merges]
-    library = tokenizers.Tokenizer(tokenizers.models.BPE({name: n for n, name in enumerate(names)}, pairs))
+    vocabulary = {name: n for n, name in enumerate(names)}
+    library = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, pairs))
     library.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     library.decoder = tokenizers.decoders.ByteLevel()
-    library.add_special_tokens([tokenizers.AddedToken(name, normalized=False, special=True) for name in special_tokens])
+    added = [
+        tokenizers.AddedToken(name, normalized=False, special=True)
+        for name in special_tokens
+    ]
+    library.add_special_tokens(added)
     return library
 
 # %% ../../chapters/02_tokenization/03_tokenizer.ipynb #206c5a7a
 def check_special_tokens(special_tokens: Sequence[str], tokens: Sequence[bytes]) -> None:
-    """Raise `TokenizerError` unless the names are text, not empty, all different, and none is already a token."""
+    """Raise `TokenizerError` for a name that is no text, empty, repeated, or a token."""
     known = {visible_token(token) for token in tokens} | {""}
     for name in special_tokens:
         if not isinstance(name, str) or name in known:
-            raise TokenizerError(f"{name!r} cannot be a special token: it is empty, named twice, or already in the vocabulary")
+            raise TokenizerError(
+                f"{name!r} cannot be a special token: it is empty, named twice, "
+                "or already in the vocabulary"
+            )
         known.add(name)
 
 # %% ../../chapters/02_tokenization/03_tokenizer.ipynb #b158d437
 def make_forks_safe() -> None:
-    """Allow threads in this process, unless the environment forbids them, and forbid them in forked children, silently."""
+    """Allow threads in this process, unless the environment forbids them.
+
+    In forked children they are forbidden, silently.
+    """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=lambda: os.environ.update(TOKENIZERS_PARALLELISM="false"))
+        os.register_at_fork(
+            after_in_child=lambda: os.environ.update(TOKENIZERS_PARALLELISM="false")
+        )
 
 
 make_forks_safe()
@@ -81,19 +99,33 @@ def encoding_problem(texts: Sequence[Any]) -> str:
             text.encode()
         except UnicodeEncodeError as error:
             code = ord(text[error.start])
-            return f"text {number} has the lone surrogate U+{code:04X} at character {error.start}, which has no UTF-8 form"
+            return (
+                f"text {number} has the lone surrogate U+{code:04X} "
+                f"at character {error.start}, which has no UTF-8 form"
+            )
     return "the texts cannot be encoded"
 
 # %% ../../chapters/02_tokenization/03_tokenizer.ipynb #9a7f080b
 def require_kind(data: dict) -> None:
-    """Raise `TokenizerError` unless a parsed `tokenizer.json` describes byte-level BPE with GPT-2's pattern and no extras."""
+    """Check that a parsed `tokenizer.json` is byte-level BPE with GPT-2's pattern.
+
+    Raises: `TokenizerError` if it is not, or has extras.
+    """
     before, model = data["pre_tokenizer"] or {}, data["model"]
     expected = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
     if any(before.get(name, True) != value for name, value in expected.items()):
-        raise TokenizerError(f"its pre-tokenizer is not byte-level with GPT-2's pattern: {before}")
+        raise TokenizerError(
+            f"its pre-tokenizer is not byte-level with GPT-2's pattern: {before}"
+        )
     if model.get("type", "BPE") != "BPE" or data.get("normalizer"):
-        raise TokenizerError(f"it is not plain BPE: model {model.get('type')}, normalizer {data.get('normalizer')}")
-    extras = ("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges")
+        raise TokenizerError(
+            f"it is not plain BPE: model {model.get('type')}, "
+            f"normalizer {data.get('normalizer')}"
+        )
+    extras = (
+        "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
+        "byte_fallback", "ignore_merges",
+    )
     if used := [name for name in extras if model.get(name)]:
         raise TokenizerError(f"its model uses {used}, which this class does not know")
 
@@ -101,45 +133,67 @@ def require_kind(data: dict) -> None:
 def parse_tokenizer(data: dict) -> tuple[list[tuple[int, int]], list[str]]:
     """The merges and special tokens in a parsed `tokenizer.json`.
 
-    Raises: `TokenizerError` when it is of another kind, or its parts contradict each other; `KeyError`, `TypeError`,
-    `AttributeError` or `ValueError` when its structure is broken.
+    Raises: `TokenizerError` when it is of another kind, or its parts contradict each
+    other; `KeyError`, `TypeError`, `AttributeError` or `ValueError` when its structure
+    is broken.
     """
     require_kind(data)
     vocabulary = data["model"]["vocab"]
-    pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in data["model"]["merges"]]
+    listed = data["model"]["merges"]
+    pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in listed]
     merges = [(vocabulary[left], vocabulary[right]) for left, right in pairs]
     names = [visible_token(token) for token in token_bytes(merges)]
     added = sorted(data["added_tokens"], key=lambda token: token["id"])
     for number, name in enumerate(names + [token["content"] for token in added]):
-        if vocabulary.get(name, number) != number or (number < len(names) and name not in vocabulary):
-            raise TokenizerError(f"its vocabulary does not fit its merges: id {number} should be {name!r}")
+        if vocabulary.get(name, number) != number or (
+            number < len(names) and name not in vocabulary
+        ):
+            raise TokenizerError(
+                f"its vocabulary does not fit its merges: id {number} should be {name!r}"
+            )
     if [token["id"] for token in added] != list(range(len(names), len(names) + len(added))):
         raise TokenizerError("its special tokens do not directly follow its merges")
     return merges, [token["content"] for token in added]
 
 # %% ../../chapters/02_tokenization/03_tokenizer.ipynb #002b90ff
-def tokenizer_sha256(merges: Sequence[tuple[int, int]], special_tokens: Sequence[str]) -> str:
-    """The SHA-256, in 64 hexadecimal digits, of what decides every encoding: pattern, merges and special tokens."""
-    content = {"pattern": GPT2_PATTERN, "merges": [list(pair) for pair in merges], "special_tokens": list(special_tokens)}
+def tokenizer_sha256(
+    merges: Sequence[tuple[int, int]], special_tokens: Sequence[str]
+) -> str:
+    """The SHA-256 of what decides every encoding, in 64 hexadecimal digits."""
+    content = {
+        "pattern": GPT2_PATTERN,
+        "merges": [list(pair) for pair in merges],
+        "special_tokens": list(special_tokens),
+    }
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 # %% ../../chapters/02_tokenization/03_tokenizer.ipynb #fe6be93b
 def read_tokenizer(path: str | Path) -> tuple[list[tuple[int, int]], list[str]]:
-    """The merges and special tokens of a file. Raises: `TokenizerError` naming the file and what is wrong with it."""
+    """The merges and special tokens of a file.
+
+    Raises: `TokenizerError` naming the file and what is wrong with it.
+    """
     try:
         return parse_tokenizer(json.loads(Path(path).read_text(encoding="utf-8")))
     except OSError as error:
-        raise TokenizerError(f"cannot read the tokenizer {path}: {error.strerror or error}") from None
+        reason = error.strerror or error
+        raise TokenizerError(f"cannot read the tokenizer {path}: {reason}") from None
     except TokenizerError as error:
         raise TokenizerError(f"cannot use the tokenizer {path}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TokenizerError(f"{path} is not a tokenizer.json, or damaged ({type(error).__name__}: {error})") from None
+        raise TokenizerError(
+            f"{path} is not a tokenizer.json, or damaged ({type(error).__name__}: {error})"
+        ) from None
 
 # %% ../../chapters/02_tokenization/03_tokenizer.ipynb #d65fe9fc
 class Vocabulary:
-    """The ids of a byte-level tokenizer: 256 bytes, the merges in order, and the special tokens last."""
+    """The ids of a byte-level tokenizer: bytes, merges in order, special tokens last."""
 
-    def __init__(self, merges: Sequence[tuple[int, int]], special_tokens: Sequence[str] = (END_OF_TEXT,)):
+    def __init__(
+        self,
+        merges: Sequence[tuple[int, int]],
+        special_tokens: Sequence[str] = (END_OF_TEXT,),
+    ):
         self.merges = [(int(left), int(right)) for left, right in merges]
         self.special_tokens = tuple(special_tokens)
         try:
@@ -156,13 +210,18 @@ class Vocabulary:
         return tokenizer_sha256(self.merges, self.special_tokens)
 
     def special_id(self, name: str) -> int:
-        """The id of a special token. Raises: `TokenizerError` when there is none of that name."""
+        """The id of a special token. Raises: `TokenizerError` for an unknown name."""
         if name not in self.special_tokens:
-            raise TokenizerError(f"there is no special token {name!r}; there are {list(self.special_tokens)}")
+            raise TokenizerError(
+                f"there is no special token {name!r}; there are {list(self.special_tokens)}"
+            )
         return self.vocab_size - len(self.special_tokens) + self.special_tokens.index(name)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids`; bytes that are not UTF-8 become U+FFFD. Raises: `TokenizerError` for an unknown id."""
+        """The text of `ids`; bytes that are not UTF-8 become U+FFFD.
+
+        Raises: `TokenizerError` for an unknown id.
+        """
         try:
             return decode_bpe(ids, self.tokens)
         except ValueError as error:
@@ -170,16 +229,20 @@ class Vocabulary:
 
 # %% ../../chapters/02_tokenization/03_tokenizer.ipynb #3e5a5759
 class Tokenizer(Vocabulary):
-    """Text to ids and back: byte-level BPE with GPT-2's pattern, and special tokens that text cannot produce."""
+    """Text to ids and back: byte-level BPE, and special tokens that text cannot produce."""
 
-    def __init__(self, merges: Sequence[tuple[int, int]], special_tokens: Sequence[str] = (END_OF_TEXT,)):
+    def __init__(
+        self,
+        merges: Sequence[tuple[int, int]],
+        special_tokens: Sequence[str] = (END_OF_TEXT,),
+    ):
         super().__init__(merges, special_tokens)
         self._library = library_tokenizer(self.merges, self.special_tokens)
         self._library.encode_special_tokens = True
 
     @property
     def end_of_text_id(self) -> int:
-        """The id that ends a document. Raises: `TokenizerError` for a tokenizer without it."""
+        """The id that ends a document. Raises: `TokenizerError` where there is none."""
         return self.special_id(END_OF_TEXT)
 
     def encode_batch(self, texts: Iterable[str]) -> list[list[int]]:
@@ -191,40 +254,45 @@ class Tokenizer(Vocabulary):
             raise TokenizerError("encode_batch takes many texts; use encode for one")
         texts = list(texts)
         try:
-            return [item.ids for item in self._library.encode_batch_fast(texts, add_special_tokens=False)]
+            encoded = self._library.encode_batch_fast(texts, add_special_tokens=False)
+            return [item.ids for item in encoded]
         except (TypeError, ValueError):
             raise TokenizerError(encoding_problem(texts)) from None
 
     def encode(self, text: str) -> list[int]:
-        """The ids of `text`; names of special tokens in it are text like any other. Raises: as `encode_batch`."""
+        """The ids of `text`; special tokens' names are text. Raises: as `encode_batch`."""
         return self.encode_batch([text])[0]
 
     def save(self, path: str | Path) -> None:
-        """Write `tokenizer.json`, atomically, for this class and for other tools. Raises: `WorkspaceFull`, `OSError`."""
+        """Write `tokenizer.json`, atomically. Raises: `WorkspaceFull`, `OSError`."""
         write_atomic(path, self._library.to_str())
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
-        """Read a `tokenizer.json`. Raises: `TokenizerError` when it is missing, damaged, or of another kind."""
+        """Read `tokenizer.json`. Raises: `TokenizerError` if missing, damaged, foreign."""
         return cls(*read_tokenizer(path))
 
 # %% ../../chapters/02_tokenization/03_tokenizer.ipynb #3977e9d4
 def cut_text(text: str, percent: int) -> tuple[str, str]:
-    """Split `text` into the part to learn from and about the last `percent` of it, at a line break where there is one."""
+    """Split `text` into the part to learn from and about the last `percent` of it.
+
+    The cut is at a line break where there is one.
+    """
     cut = len(text) * (100 - percent) // 100
     cut = text.rfind("\n", 0, cut) + 1 or cut
     return text[:cut], text[cut:]
 
 # %% ../../chapters/02_tokenization/03_tokenizer.ipynb #6f0df4fc
 def corpus_texts(corpus: Artifact, held_out: bool, percent: int = 5) -> Iterator[str]:
-    """The texts of a corpus that are held out for validation, or those that are not, in order.
+    """The texts of a corpus that are held out for validation, or the others, in order.
 
-    About `percent` (1 to 50) of the documents are held out (`is_held_out`); where that leaves one side empty, the ends of
-    all documents are (`cut_text`).
+    About `percent` (1 to 50) of the documents are held out (`is_held_out`); where that
+    leaves one side empty, the ends of all documents are (`cut_text`).
     """
     from llmbook.data.pipeline import is_held_out, read_corpus
 
-    by_document = len({is_held_out(document.id, percent) for document in read_corpus(corpus)}) == 2
+    sides = {is_held_out(document.id, percent) for document in read_corpus(corpus)}
+    by_document = len(sides) == 2
     for document in read_corpus(corpus):
         if not by_document:
             if part := cut_text(document.text, percent)[held_out]:
@@ -234,16 +302,19 @@ def corpus_texts(corpus: Artifact, held_out: bool, percent: int = 5) -> Iterator
 
 # %% ../../chapters/02_tokenization/03_tokenizer.ipynb #9e037df1
 def check_percent(percent: int) -> None:
-    """Raise `ValueError` unless `percent` is a share of the corpus that can be held out, 1 to 50."""
+    """Raise `ValueError` unless `percent`, to be held out, is from 1 to 50."""
     if not 1 <= percent <= 50:
         raise ValueError(f"held_out_percent is {percent}; give from 1 to 50")
 
 
 @dataclass(frozen=True)
 class TokenizerConfig:
-    """What decides a tokenizer beside its corpus: number of ids, and the percentage of the corpus that it must not see.
+    """What decides a tokenizer beside its corpus.
 
-    Raises: `ValueError` for a vocabulary below 257 (256 bytes and the end of text) or a percentage outside 1 to 50.
+    `vocab_size` counts the ids; `held_out_percent` of the corpus must not be seen.
+
+    Raises: `ValueError` for a vocabulary below 257 (256 bytes and the end of text) or a
+    percentage outside 1 to 50.
     """
 
     vocab_size: int = 4096
@@ -256,11 +327,13 @@ class TokenizerConfig:
 
 # %% ../../chapters/02_tokenization/03_tokenizer.ipynb #b9ec028f
 def build_tokenizer(
-    workspace: Workspace, corpus: Artifact, config: TokenizerConfig = TokenizerConfig(), progress: bool = True
+    workspace: Workspace, corpus: Artifact, config: TokenizerConfig = TokenizerConfig(),
+    progress: bool = True,
 ) -> Artifact:
-    """The artifact `tokenizer` with `tokenizer.json`, trained on the corpus without its held-out part if it is not there.
+    """The artifact `tokenizer` with `tokenizer.json`, trained if it is not there.
 
-    A small corpus may have too few pairs for all merges; then `Tokenizer.vocab_size` is smaller than `config.vocab_size`.
+    It learns from the corpus without its held-out part. A small corpus may have too few
+    pairs for all merges; then `Tokenizer.vocab_size` is smaller than `config.vocab_size`.
 
     Raises: what `Workspace.build` raises.
     """

@@ -14,70 +14,79 @@ from ..preliminaries.workspace import derive_seed
 
 # %% ../../chapters/05_training/04_loader.ipynb #a91f8ae9
 def window_order(token_count: int, context: int, seed: int, epoch: int) -> np.ndarray:
-    """The starts of an epoch's windows, in the order in which they are read: int64 [W], W = (N - T) // T.
+    """The starts of an epoch's windows, in reading order: int64 [W], W = (N - T) // T.
 
-    All starts are one random offset in [0, T) plus multiples of T = `context`; every start leaves T + 1 tokens.
+    All starts are one random offset in [0, T) plus multiples of T = `context`; every
+    start leaves T + 1 tokens.
     """
     rng = np.random.default_rng(derive_seed(seed, "windows", epoch))
     offset = int(rng.integers(context))
     return offset + context * rng.permutation((token_count - context) // context)
 
 # %% ../../chapters/05_training/04_loader.ipynb #95179ae6
-def check_loader(token_count: int, context: int, batch_size: int, rank: int, world_size: int) -> None:
+def check_loader(token_count: int, context: int, batch_size: int, rank: int,
+                 world_size: int) -> None:
     """Refuse sizes that do not fit.
 
     Raises:
         ValueError: naming the sizes and the fix.
     """
     if context < 1 or batch_size < 1:
-        raise ValueError(f"context={context}, batch_size={batch_size}: give at least 1 for both")
+        raise ValueError(f"context={context}, batch_size={batch_size}: "
+                         "give at least 1 for both")
     if not 0 <= rank < world_size or batch_size % world_size:
-        raise ValueError(f"batch_size={batch_size} for rank {rank} of {world_size}: the batch must divide evenly")
+        raise ValueError(f"batch_size={batch_size} for rank {rank} of {world_size}: "
+                         "the batch must divide evenly")
     if (token_count - context) // context < batch_size:
-        raise ValueError(f"{token_count} tokens hold fewer than {batch_size} windows of {context}: give at least "
-                         f"{(batch_size + 1) * context} tokens, or a smaller batch_size or context")
+        raise ValueError(f"{token_count} tokens hold fewer than {batch_size} windows of "
+                         f"{context}: give at least {(batch_size + 1) * context} tokens, "
+                         "or a smaller batch_size or context")
 
 # %% ../../chapters/05_training/04_loader.ipynb #6c2aff43
 class TokenWindows:
     """Batches of windows from a row of tokens [N]; batch n depends on n and the seed alone.
 
-    `tokens` is any integer array, also a memory map. `batch_size` counts the rows of all `world_size` processes together.
+    `tokens` is any integer array, also a memory map. `batch_size` counts the rows of all
+    `world_size` processes together.
 
     Raises:
-        ValueError: if the tokens hold less than one batch, or the batch does not divide by `world_size`.
+        ValueError: if the tokens hold less than one batch, or the batch does not divide
+            by `world_size`.
     """
 
-    def __init__(self, tokens: np.ndarray, context: int, batch_size: int, seed: int = 0, rank: int = 0,
-                 world_size: int = 1):
+    def __init__(self, tokens: np.ndarray, context: int, batch_size: int, seed: int = 0,
+                 rank: int = 0, world_size: int = 1):
         check_loader(len(tokens), context, batch_size, rank, world_size)
-        self.tokens, self.context, self.batch_size, self.seed = tokens, context, batch_size, seed
-        self.rank, self.world_size = rank, world_size
+        self.tokens, self.context, self.batch_size = tokens, context, batch_size
+        self.seed, self.rank, self.world_size = seed, rank, world_size
         self.epoch, self.order = -1, np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
-        """Batches per epoch; the windows that do not fill a batch wait for the next epoch's order."""
+        """Batches per epoch; windows that do not fill one wait for the next epoch."""
         return (len(self.tokens) - self.context) // self.context // self.batch_size
 
     def starts(self, step: int) -> np.ndarray:
         """Where this process's windows of a step (from 0) begin: int64 [B / world_size]."""
         epoch, number = divmod(step, len(self))
         if epoch != self.epoch:
-            self.epoch, self.order = epoch, window_order(len(self.tokens), self.context, self.seed, epoch)
+            self.order = window_order(len(self.tokens), self.context, self.seed, epoch)
+            self.epoch = epoch
         batch = self.order[number * self.batch_size : (number + 1) * self.batch_size]
         return batch[self.rank :: self.world_size]
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets of a step, int64 [B / world_size, T] each."""
-        rows = np.stack([self.tokens[start : start + self.context + 1] for start in self.starts(step)])
+        length = self.context + 1
+        rows = np.stack([self.tokens[at : at + length] for at in self.starts(step)])
         rows = from_numpy(rows.astype(np.int64))
         return rows[:, :-1], rows[:, 1:].contiguous()
 
 # %% ../../chapters/05_training/04_loader.ipynb #2634429a
 def reading_batches(tokens: np.ndarray, context: int, batch_size: int, first: int):
-    """Yield inputs and targets, int64 [B, T], in which each of the tokens [N] is a target exactly once, in order.
+    """Yield inputs and targets, int64 [B, T]; each token [N] is a target once, in order.
 
-    `first` is the token before the text, usually end-of-text. Full windows come `batch_size` at a time; what is left forms
-    a last batch of one shorter row.
+    `first` is the token before the text, usually end-of-text. Full windows come
+    `batch_size` at a time; what is left forms a last batch of one shorter row.
     """
     full = len(tokens) // context
     cuts = [*range(0, full, batch_size), full]

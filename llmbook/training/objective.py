@@ -14,7 +14,7 @@ from torch import Tensor
 
 # %% ../../chapters/05_training/01_objective.ipynb #44f9c787
 def log_sum_exp(logits: Tensor) -> Tensor:
-    """The logarithm of the sum of exponentials over the last dimension, in nats: [..., V] -> [...].
+    """The log of the sum of exponentials over the last dimension, [..., V] -> [...] nats.
 
     The largest logit is taken out first, so nothing overflows.
     """
@@ -28,34 +28,40 @@ IGNORED = -100
 def check_targets(targets: Tensor, vocab_size: int) -> Tensor:
     """Which targets count: a boolean tensor of their shape.
 
-    The values are looked at on a CPU only: reading them from a GPU would make the host wait.
+    Values are looked at on a CPU only: reading them from a GPU makes the host wait.
 
     Raises:
-        ValueError: if a target is neither -100 nor in 0 .. vocab_size - 1, or if no target counts.
+        ValueError: if a target is neither -100 nor in 0 .. vocab_size - 1, or none counts.
     """
     counted = targets != IGNORED
     if targets.device.type == "cpu":
         chosen = targets[counted]
         if chosen.numel() == 0:
-            raise ValueError(f"all {targets.numel()} targets are {IGNORED}: no position is left to learn from")
-        if int(chosen.min()) < 0 or int(chosen.max()) >= vocab_size:
-            raise ValueError(f"targets run from {int(chosen.min())} to {int(chosen.max())}, but the model knows the "
-                             f"ids 0 to {vocab_size - 1}: use the tokenizer that it was built for")
+            raise ValueError(f"all {targets.numel()} targets are {IGNORED}: "
+                             "no position is left to learn from")
+        low, high = int(chosen.min()), int(chosen.max())
+        if low < 0 or high >= vocab_size:
+            raise ValueError(f"targets run from {low} to {high}, but the model knows the "
+                             f"ids 0 to {vocab_size - 1}: "
+                             "use the tokenizer that it was built for")
     return counted
 
 # %% ../../chapters/05_training/01_objective.ipynb #38891e86
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean surprise at the targets, in nats per token, as a scalar float32.
 
-    Shapes: logits [..., V], targets int64 [...] with ids in 0 .. V - 1, or -100 for a position that does not count.
+    Shapes: logits [..., V], targets int64 [...] with ids in 0 .. V - 1, or -100 for a
+    position that does not count.
 
     Raises:
-        ValueError: if the shapes do not fit; on a CPU also if a target is out of range, or none counts.
+        ValueError: if the shapes do not fit; on a CPU also if a target is out of range,
+            or none counts.
 
     Source: Shannon (1948), section 6; Bengio et al. (2003) for language models.
     """
     if logits.shape[:-1] != targets.shape:
-        raise ValueError(f"logits {tuple(logits.shape)} need targets {tuple(logits.shape[:-1])}, not {tuple(targets.shape)}")
+        raise ValueError(f"logits {tuple(logits.shape)} need targets "
+                         f"{tuple(logits.shape[:-1])}, not {tuple(targets.shape)}")
     counted = check_targets(targets, logits.shape[-1])
     logits = logits.float()
     chosen = logits.gather(-1, targets.masked_fill(~counted, 0).unsqueeze(-1)).squeeze(-1)
@@ -63,7 +69,8 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return (surprise * counted).sum() / counted.sum()
 
 # %% ../../chapters/05_training/01_objective.ipynb #52cefc15
-def linear_cross_entropy_chunk(hidden: Tensor, weight: Tensor, targets: Tensor, counted: Tensor) -> tuple:
+def linear_cross_entropy_chunk(hidden: Tensor, weight: Tensor, targets: Tensor,
+                               counted: Tensor) -> tuple:
     """Summed loss of a chunk of rows, and its gradients by states and weight.
 
     Shapes: hidden [N, D], weight [V, D], targets and counted [N] -> scalar, [N, D], [V, D].
@@ -73,7 +80,7 @@ def linear_cross_entropy_chunk(hidden: Tensor, weight: Tensor, targets: Tensor, 
     rows = torch.arange(len(targets), device=targets.device)
     known = targets.masked_fill(~counted, 0)
     loss = ((normalizer - logits[rows, known]) * counted).sum()
-    error = logits.sub_(normalizer.unsqueeze(-1)).exp_()  # softmax, in the place of the logits
+    error = logits.sub_(normalizer.unsqueeze(-1)).exp_()  # softmax, in place of the logits
     error[rows, known] -= 1
     error = error.mul_(counted.unsqueeze(-1)).to(hidden.dtype)
     return loss, error @ weight, error.T @ hidden
@@ -83,16 +90,19 @@ class LinearCrossEntropy(torch.autograd.Function):
     """`linear_cross_entropy` with its hand-written gradient."""
 
     @staticmethod
-    def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor, counted: Tensor, rows: int) -> Tensor:
+    def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor, counted: Tensor,
+                rows: int) -> Tensor:
         """Loss and both gradients, `rows` rows at a time."""
         device = hidden.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+        autocast = torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if autocast else hidden.dtype
         states, matrix = hidden.to(dtype), weight.to(dtype)
         loss = torch.zeros((), device=hidden.device)
         by_hidden, by_weight = torch.empty_like(states), torch.zeros_like(weight)
         for start in range(0, len(targets), rows):
             part = slice(start, start + rows)
-            chunk = linear_cross_entropy_chunk(states[part], matrix, targets[part], counted[part])
+            chunk = linear_cross_entropy_chunk(
+                states[part], matrix, targets[part], counted[part])
             loss += chunk[0]
             by_hidden[part] = chunk[1]
             by_weight += chunk[2]
@@ -107,27 +117,31 @@ class LinearCrossEntropy(torch.autograd.Function):
         return by_hidden * upstream, by_weight * upstream, None, None, None
 
 # %% ../../chapters/05_training/01_objective.ipynb #2cc36da2
-def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, rows: int = 1024) -> Tensor:
-    """`cross_entropy(hidden @ weight.T, targets)` without ever holding more than `rows` rows of the logits.
+def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor,
+                         rows: int = 1024) -> Tensor:
+    """`cross_entropy(hidden @ weight.T, targets)`, holding at most `rows` rows of logits.
 
-    Shapes: hidden [..., D], weight [V, D], targets int64 [...] -> scalar float32, in nats per token. Runs in the autocast
-    dtype where autocast is on. Differentiable once.
+    Shapes: hidden [..., D], weight [V, D], targets int64 [...] -> scalar float32, in nats
+    per token. Runs in the autocast dtype where autocast is on. Differentiable once.
 
     Raises:
-        ValueError: if the shapes do not fit; on a CPU also if a target is out of range, or none counts.
+        ValueError: if the shapes do not fit; on a CPU also if a target is out of range,
+            or none counts.
 
     Source: the gradient of the log-sum-exp; the fusion as in Hsu et al. (2024).
     """
     if hidden.shape[:-1] != targets.shape or hidden.shape[-1] != weight.shape[-1]:
-        raise ValueError(f"states {tuple(hidden.shape)}, weight {tuple(weight.shape)} and targets {tuple(targets.shape)} "
-                         "do not fit: needed are [..., D], [V, D] and [...]")
+        raise ValueError(f"states {tuple(hidden.shape)}, weight {tuple(weight.shape)} and "
+                         f"targets {tuple(targets.shape)} do not fit: "
+                         "needed are [..., D], [V, D] and [...]")
     counted = check_targets(targets, weight.shape[0])
     states = hidden.reshape(-1, hidden.shape[-1])
-    return LinearCrossEntropy.apply(states, weight, targets.reshape(-1), counted.reshape(-1), rows)
+    targets, counted = targets.reshape(-1), counted.reshape(-1)
+    return LinearCrossEntropy.apply(states, weight, targets, counted, rows)
 
 # %% ../../chapters/05_training/01_objective.ipynb #996ff633
 def perplexity(nats_per_token: float) -> float:
-    """The number of equally likely choices with this average surprise: exp of nats per token."""
+    """The number of equally likely choices of this surprise: exp of nats per token."""
     return float(torch.tensor(nats_per_token, dtype=torch.float64).exp())
 
 # %% ../../chapters/05_training/01_objective.ipynb #0de76abf
@@ -142,5 +156,6 @@ def bits_per_byte(total_nats: float, text_bytes: int) -> float:
     Source: Gao et al. (2020), section 3.1.
     """
     if text_bytes < 1:
-        raise ValueError(f"text_bytes={text_bytes}: bits per byte needs a text of at least one byte")
+        raise ValueError(f"text_bytes={text_bytes}: "
+                         "bits per byte needs a text of at least one byte")
     return total_nats / math.log(2) / text_bytes

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 # %% ../../chapters/05_training/02_optimizers.ipynb #8a64840a
-def adamw_update(parameter: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, step: int, *, lr: float,
-                 betas: tuple[float, float], eps: float, weight_decay: float) -> None:
+def adamw_update(parameter: Tensor, gradient: Tensor, mean: Tensor, square: Tensor,
+                 step: int, *, lr: float, betas: tuple[float, float], eps: float,
+                 weight_decay: float) -> None:
     """One AdamW step in place, on a parameter and its two averages; `step` counts from 1.
 
     All four tensors have one shape. `lr` is the rate, already scheduled.
@@ -44,8 +45,8 @@ def check_rates(**values: float) -> None:
 class AdamW(torch.optim.Optimizer):
     """Adam with decoupled weight decay, in the state layout of `torch.optim.AdamW`.
 
-    `lr` is the rate, `betas` the two averages' memories in [0, 1), and each step takes the fraction
-    `lr * weight_decay` off each parameter.
+    `lr` is the rate, `betas` the two averages' memories in [0, 1), and each step takes
+    the fraction `lr * weight_decay` off each parameter.
 
     Raises:
         ValueError: for a negative or infinite rate, eps or decay, or a beta outside [0, 1).
@@ -53,12 +54,14 @@ class AdamW(torch.optim.Optimizer):
     Source: Loshchilov and Hutter (2019), algorithm 2.
     """
 
-    def __init__(self, parameters: Iterable, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.95),
-                 eps: float = 1e-8, weight_decay: float = 0.1):
+    def __init__(self, parameters: Iterable, lr: float = 1e-3,
+                 betas: tuple[float, float] = (0.9, 0.95), eps: float = 1e-8,
+                 weight_decay: float = 0.1):
         check_rates(lr=lr, eps=eps, weight_decay=weight_decay)
         if not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"betas={betas}: give two numbers of at least 0 and below 1")
-        super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(parameters, defaults)
 
     @torch.no_grad()
     def step(self, closure: Callable | None = None) -> None:
@@ -69,8 +72,8 @@ class AdamW(torch.optim.Optimizer):
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     state = adamw_state(self.state[parameter], parameter)
-                    adamw_update(parameter, parameter.grad, state["exp_avg"], state["exp_avg_sq"],
-                                 int(state["step"]), **options)
+                    adamw_update(parameter, parameter.grad, state["exp_avg"],
+                                 state["exp_avg_sq"], int(state["step"]), **options)
 
 # %% ../../chapters/05_training/02_optimizers.ipynb #a471bee0
 def adamw_state(state: dict, parameter: Tensor) -> dict:
@@ -87,18 +90,19 @@ MUON_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalize(matrix: Tensor, iterations: int = 5) -> Tensor:
-    """Approximately U V^T for matrix = U S V^T, by Newton-Schulz iterations in the matrix's dtype.
+    """About U V^T for matrix = U S V^T, by Newton-Schulz iterations in the matrix's dtype.
 
-    Shapes: [M, N] -> [M, N]. After five iterations singular values that were above about 1 % of the Frobenius norm lie
-    between 0.5 and 1.5.
+    Shapes: [M, N] -> [M, N]. After five iterations singular values that were above about
+    1 % of the Frobenius norm lie between 0.5 and 1.5.
 
     Raises:
         ValueError: unless the input has two dimensions.
 
-    Source: Jordan et al. (2024), the section on Newton-Schulz iteration, with its coefficients.
+    Source: Jordan et al. (2024), on the Newton-Schulz iteration, with its coefficients.
     """
     if matrix.ndim != 2:
-        raise ValueError(f"orthogonalize needs a matrix, not a tensor of shape {tuple(matrix.shape)}")
+        raise ValueError("orthogonalize needs a matrix, "
+                         f"not a tensor of shape {tuple(matrix.shape)}")
     a, b, c = MUON_COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.mT if tall else matrix
@@ -109,11 +113,13 @@ def orthogonalize(matrix: Tensor, iterations: int = 5) -> Tensor:
     return x.mT if tall else x
 
 # %% ../../chapters/05_training/02_optimizers.ipynb #cb1da3f6
-def muon_update(parameter: Tensor, gradient: Tensor, momentum_buffer: Tensor, *, lr: float, momentum: float,
-                weight_decay: float, dtype: torch.dtype) -> None:
-    """One Muon step in place, on a matrix [M, N] and its momentum; the iterations run in `dtype`.
+def muon_update(parameter: Tensor, gradient: Tensor, momentum_buffer: Tensor, *,
+                lr: float, momentum: float, weight_decay: float,
+                dtype: torch.dtype) -> None:
+    """One Muon step in place, on a matrix [M, N] and its momentum; iterations in `dtype`.
 
-    Source: Jordan et al. (2024), with the decoupled weight decay of Liu et al. (2025), equation 3.
+    Source: Jordan et al. (2024), with the decoupled weight decay of Liu et al. (2025),
+    equation 3.
     """
     momentum_buffer.lerp_(gradient, 1 - momentum)
     ahead = gradient.lerp(momentum_buffer, momentum)
@@ -124,72 +130,86 @@ def muon_update(parameter: Tensor, gradient: Tensor, momentum_buffer: Tensor, *,
 
 # %% ../../chapters/05_training/02_optimizers.ipynb #5b27edfc
 class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalized: for the weight matrices inside a network, not for embeddings, heads or norms.
+    """Orthogonalized momentum, for inner weight matrices: no embeddings, heads or norms.
 
-    `lr` is the spectral norm of a square matrix's step. `dtype` is that of the Newton-Schulz products.
+    `lr` is the spectral norm of a square matrix's step, `dtype` that of the Newton-Schulz
+    products.
 
     Raises:
-        ValueError: for a parameter that is no matrix, a negative rate or decay, or a momentum outside [0, 1).
+        ValueError: for a parameter that is no matrix, a negative rate or decay, or a
+            momentum outside [0, 1).
 
     Source: Jordan et al. (2024).
     """
 
-    def __init__(self, parameters: Iterable, lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.0,
-                 dtype: torch.dtype = torch.float32):
+    def __init__(self, parameters: Iterable, lr: float = 0.02, momentum: float = 0.95,
+                 weight_decay: float = 0.0, dtype: torch.dtype = torch.float32):
         check_rates(lr=lr, weight_decay=weight_decay)
         if not 0 <= momentum < 1:
-            raise ValueError(f"momentum={momentum}: give a number of at least 0 and below 1")
-        super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "dtype": dtype})
+            raise ValueError(f"momentum={momentum}: "
+                             "give a number of at least 0 and below 1")
+        super().__init__(parameters, {"lr": lr, "momentum": momentum,
+                                      "weight_decay": weight_decay, "dtype": dtype})
         for parameter in (item for group in self.param_groups for item in group["params"]):
             if parameter.ndim != 2:
-                raise ValueError(f"Muon is for matrices; give a parameter of shape {tuple(parameter.shape)} to AdamW")
+                raise ValueError("Muon is for matrices; give a parameter of shape "
+                                 f"{tuple(parameter.shape)} to AdamW")
 
     @torch.no_grad()
     def step(self, closure: Callable | None = None) -> None:
         """Update every matrix that has a gradient."""
         assert closure is None, "Muon evaluates the loss once, outside"
         for group in self.param_groups:
-            options = {name: group[name] for name in ("lr", "momentum", "weight_decay", "dtype")}
+            options = {name: group[name]
+                       for name in ("lr", "momentum", "weight_decay", "dtype")}
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     state = self.state[parameter]
                     if not state:
                         state["momentum_buffer"] = torch.zeros_like(parameter)
-                    muon_update(parameter, parameter.grad, state["momentum_buffer"], **options)
+                    buffer = state["momentum_buffer"]
+                    muon_update(parameter, parameter.grad, buffer, **options)
 
 # %% ../../chapters/05_training/02_optimizers.ipynb #aa7972d3
 def split_parameters(model: torch.nn.Module) -> dict[str, list[Tensor]]:
-    """The trainable parameters of a model as `hidden` matrices, embedding `tables` (and output heads), and `vectors`.
+    """A model's trainable parameters: `hidden` matrices, `tables`, and `vectors`.
 
-    A shared parameter appears once.
+    `tables` are embeddings and output heads. A shared parameter appears once.
     """
     tables = {id(module.weight) for name, module in model.named_modules()
-              if isinstance(module, torch.nn.Embedding) or name.endswith("head") and hasattr(module, "weight")}
+              if isinstance(module, torch.nn.Embedding)
+              or name.endswith("head") and hasattr(module, "weight")}
     kinds: dict[str, list[Tensor]] = {"hidden": [], "tables": [], "vectors": []}
     for parameter in model.parameters():
         if parameter.requires_grad:
-            kind = "tables" if id(parameter) in tables else "hidden" if parameter.ndim == 2 else "vectors"
-            kinds[kind].append(parameter)
+            other = "hidden" if parameter.ndim == 2 else "vectors"
+            kinds["tables" if id(parameter) in tables else other].append(parameter)
     return kinds
 
 # %% ../../chapters/05_training/02_optimizers.ipynb #e545efc3
-def build_optimizers(model: torch.nn.Module, name: str, lr: float, table_lr: float, weight_decay: float,
+def build_optimizers(model: torch.nn.Module, name: str, lr: float, table_lr: float,
+                     weight_decay: float,
                      dtype: torch.dtype = torch.float32) -> list[torch.optim.Optimizer]:
-    """The optimizers of a model: `muon` (Muon for hidden matrices at rate `lr`, AdamW for the rest) or `adamw`.
+    """The optimizers of a model: `adamw`, or `muon` for hidden matrices and AdamW beside.
 
-    `table_lr` is AdamW's rate for embedding tables and vectors; `weight_decay` acts on hidden
-    matrices, with `adamw` also on tables, never on vectors.
+    `lr` is the rate of hidden matrices, `table_lr` AdamW's for embedding tables and
+    vectors. `weight_decay` acts on hidden matrices, with `adamw` also on tables, never on
+    vectors.
 
     Raises:
         ValueError: for another name.
     """
     kinds = split_parameters(model)
-    rest = [{"params": kinds["tables"], "lr": table_lr, "weight_decay": weight_decay if name == "adamw" else 0.0},
+    table_decay = weight_decay if name == "adamw" else 0.0
+    rest = [{"params": kinds["tables"], "lr": table_lr, "weight_decay": table_decay},
             {"params": kinds["vectors"], "lr": table_lr, "weight_decay": 0.0}]
     if name == "muon":
-        groups, first = rest, [Muon(kinds["hidden"], lr, weight_decay=weight_decay, dtype=dtype)] if kinds["hidden"] else []
+        groups, first = rest, []
+        if kinds["hidden"]:
+            first = [Muon(kinds["hidden"], lr, weight_decay=weight_decay, dtype=dtype)]
     elif name == "adamw":
-        groups, first = [{"params": kinds["hidden"], "lr": lr, "weight_decay": weight_decay}, *rest], []
+        hidden = {"params": kinds["hidden"], "lr": lr, "weight_decay": weight_decay}
+        groups, first = [hidden, *rest], []
     else:
         raise ValueError(f"optimizer={name!r}: choose 'muon' or 'adamw'")
     groups = [group for group in groups if group["params"]]

@@ -19,7 +19,8 @@ from torch import Tensor
 # %% ../../chapters/05_training/07_pretraining.ipynb #293f8079
 from ..architecture.generation import generate, sample_next
 from ..architecture.transformer import ModelConfig, Transformer
-from ..preliminaries.workspace import Artifact, Workspace, derive_seed, file_sha256, write_atomic
+from ..preliminaries.workspace import Artifact, Workspace, derive_seed
+from ..preliminaries.workspace import file_sha256, write_atomic
 from ..tokenization.shards import Shard, ShardConfig, build_shards
 from .loader import TokenWindows
 from .trainer import TrainConfig, Trainer
@@ -27,7 +28,7 @@ from .trainer import TrainConfig, Trainer
 # %% ../../chapters/05_training/07_pretraining.ipynb #57f8ee79
 @dataclass(frozen=True)
 class Preset:
-    """A run from text to model: the source, the held-out percentage, the shape of the model, and its training.
+    """A run from text to model: source, held-out percentage, model shape and training.
 
     The tokenizer is trained for `model.vocab_size` ids.
     """
@@ -41,10 +42,12 @@ class Preset:
 PRESETS = {
     "tiny": Preset(
         ModelConfig(vocab_size=512, context=64, width=64, layers=2, heads=2),
-        TrainConfig(steps=60, batch_size=8, warmup_steps=5, evaluate_every=20, evaluation_windows=32, checkpoint_every=10)),
+        TrainConfig(steps=60, batch_size=8, warmup_steps=5, evaluate_every=20,
+                    evaluation_windows=32, checkpoint_every=10)),
     "laptop": Preset(
         ModelConfig(vocab_size=4096, context=256, width=256, layers=6, heads=4),
-        TrainConfig(steps=500, batch_size=16, warmup_steps=20, evaluate_every=100, checkpoint_every=50)),
+        TrainConfig(steps=500, batch_size=16, warmup_steps=20, evaluate_every=100,
+                    checkpoint_every=50)),
 }
 
 
@@ -59,7 +62,8 @@ def choose_preset(name: str) -> Preset:
     return PRESETS[name]
 
 # %% ../../chapters/05_training/07_pretraining.ipynb #5d202d15
-def prepare_shards(workspace: Workspace, preset: Preset, progress: bool = True) -> tuple[Artifact, Artifact]:
+def prepare_shards(workspace: Workspace, preset: Preset,
+                   progress: bool = True) -> tuple[Artifact, Artifact]:
     """The tokenizer and the shards that a preset needs, built if they are not there.
 
     Raises: `SourceError` for a source without usable text; what `Workspace.build` raises.
@@ -68,9 +72,10 @@ def prepare_shards(workspace: Workspace, preset: Preset, progress: bool = True) 
     from llmbook.tokenization.tokenizer import TokenizerConfig, build_tokenizer
 
     corpus = build_corpus(workspace, CorpusConfig(source=preset.source), progress)
-    settings = TokenizerConfig(vocab_size=preset.model.vocab_size, held_out_percent=preset.held_out_percent)
+    percent = preset.held_out_percent
+    settings = TokenizerConfig(vocab_size=preset.model.vocab_size, held_out_percent=percent)
     tokenizer = build_tokenizer(workspace, corpus, settings, progress)
-    shards = build_shards(workspace, corpus, tokenizer, ShardConfig(preset.held_out_percent), progress)
+    shards = build_shards(workspace, corpus, tokenizer, ShardConfig(percent), progress)
     return tokenizer, shards
 
 # %% ../../chapters/05_training/07_pretraining.ipynb #8ab89d60
@@ -78,7 +83,8 @@ def save_model(model: Transformer, folder: Path) -> None:
     """Write `model.safetensors` and `config.json` into a folder, each atomically."""
     from safetensors.torch import save
 
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors = model.state_dict().items()
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors}
     write_atomic(folder / "config.json", json.dumps(asdict(model.config), indent=1))
     write_atomic(folder / "model.safetensors", save(state))
 
@@ -102,7 +108,7 @@ def load_model(folder: str | Path, device: str = "cpu") -> Transformer:
 
 # %% ../../chapters/05_training/07_pretraining.ipynb #32385fbe
 def training_is_done(folder: Path) -> bool:
-    """Whether a folder holds the summary of a finished training and the weights that it vouches for."""
+    """Whether a folder holds a finished training's summary and the weights it names."""
     try:
         summary = json.loads((folder / "summary.json").read_text())
         return summary["model_sha256"] == file_sha256(folder / "model.safetensors")
@@ -110,7 +116,8 @@ def training_is_done(folder: Path) -> bool:
         return False
 
 # %% ../../chapters/05_training/07_pretraining.ipynb #79b16b46
-def finish_training(model: Transformer, folder: Path, tokenizer: Artifact, summary: dict) -> None:
+def finish_training(model: Transformer, folder: Path, tokenizer: Artifact,
+                    summary: dict) -> None:
     """Write model, tokenizer and summary, in this order."""
     save_model(model, folder)
     write_atomic(folder / "tokenizer.json", tokenizer.file("tokenizer.json").read_bytes())
@@ -118,69 +125,84 @@ def finish_training(model: Transformer, folder: Path, tokenizer: Artifact, summa
     write_atomic(folder / "summary.json", json.dumps(facts, indent=1))
 
 # %% ../../chapters/05_training/07_pretraining.ipynb #87f1ffd0
-def train_base_model(workspace: Workspace, tokenizer: Artifact, shards: Artifact, model: ModelConfig,
-                     training: TrainConfig, device: str = "cpu", progress: bool = True) -> Artifact:
-    """The artifact `model` that this training on these shards gives, trained or resumed if it is not there.
+def train_base_model(workspace: Workspace, tokenizer: Artifact, shards: Artifact,
+                     model: ModelConfig, training: TrainConfig, device: str = "cpu",
+                     progress: bool = True) -> Artifact:
+    """The artifact `model` of this training on these shards, trained if it is not there.
 
-    The vocabulary is the tokenizer's. Files: `model.safetensors`, `config.json`, `tokenizer.json`, `summary.json`,
-    `metrics.jsonl`, `run.json`, and TensorBoard's.
+    A training that was stopped is resumed.
 
-    Raises: `ValueError` for shards too small for one batch; `TrainingDiverged`; what `Workspace.build` raises.
+    The vocabulary is the tokenizer's. Files: `model.safetensors`, `config.json`,
+    `tokenizer.json`, `summary.json`, `metrics.jsonl`, `run.json`, and TensorBoard's.
+
+    Raises: `ValueError` for shards too small for one batch; `TrainingDiverged`; what
+    `Workspace.build` raises.
     """
     train, held_out = (Shard(shards.file(name)) for name in ("train.bin", "validation.bin"))
     shape = replace(model, vocab_size=train.vocab_size)
 
     def builder(folder: Path) -> None:
         if not training_is_done(folder):
-            windows = TokenWindows(train.tokens, shape.context, training.batch_size, derive_seed(training.seed, "batches"))
+            seed = derive_seed(training.seed, "batches")
+            windows = TokenWindows(train.tokens, shape.context, training.batch_size, seed)
             torch.manual_seed(derive_seed(training.seed, "weights"))
-            trainer = Trainer(Transformer(shape), windows, training, folder, device=device, progress=progress,
+            trainer = Trainer(Transformer(shape), windows, training, folder, device=device,
+                              progress=progress,
                               held_out=(held_out.tokens, held_out.text_bytes))
             summary = trainer.run()
             finish_training(trainer.model, folder, tokenizer, summary)
         for leftover in folder.glob("checkpoint-*"):
             leftover.unlink()
 
-    return workspace.build("model", {"model": shape, "training": training, "version": 1}, builder, [tokenizer, shards])
+    config = {"model": shape, "training": training, "version": 1}
+    return workspace.build("model", config, builder, [tokenizer, shards])
 
 # %% ../../chapters/05_training/07_pretraining.ipynb #bf10353f
-def pretrain(workspace: Workspace, preset: Preset, device: str = "cpu", progress: bool = True) -> Artifact:
-    """The base model of a preset, with all that it needs, from nothing or from where an earlier call was stopped."""
+def pretrain(workspace: Workspace, preset: Preset, device: str = "cpu",
+             progress: bool = True) -> Artifact:
+    """The base model of a preset, from nothing or from where an earlier call stopped."""
     tokenizer, shards = prepare_shards(workspace, preset, progress)
-    return train_base_model(workspace, tokenizer, shards, preset.model, preset.training, device, progress)
+    return train_base_model(workspace, tokenizer, shards, preset.model, preset.training,
+                            device, progress)
 
 # %% ../../chapters/05_training/07_pretraining.ipynb #461ece9d
-def heal_prompt(ids: list[int], tokens: list[bytes], special: int) -> tuple[list[int], list[int]]:
-    """Ids without the last, and the ids whose bytes begin with the last one's, itself included.
+def heal_prompt(ids: list[int], tokens: list[bytes],
+                special: int) -> tuple[list[int], list[int]]:
+    """Ids without the last, and all ids whose bytes begin with the bytes of the last.
 
-    `tokens` are the bytes of each id; the last `special` of them are special tokens and never drawn.
+    `tokens` are the bytes of each id; the last `special` of them are special tokens and
+    never drawn.
     """
-    prefix = tokens[ids[-1]]
-    return ids[:-1], [i for i, token in enumerate(tokens[: len(tokens) - special]) if token.startswith(prefix)]
+    prefix, plain = tokens[ids[-1]], tokens[: len(tokens) - special]
+    return ids[:-1], [i for i, token in enumerate(plain) if token.startswith(prefix)]
 
 # %% ../../chapters/05_training/07_pretraining.ipynb #0f3421d7
 @torch.no_grad()
-def draw_healed(model: Transformer, ids: Tensor, allowed: list[int], generator: torch.Generator | None,
-                **sampling) -> Tensor:
-    """Append one token from `allowed`, drawn as `sample_next` does, to ids [1, T] -> [1, T + 1]."""
+def draw_healed(model: Transformer, ids: Tensor, allowed: list[int],
+                generator: torch.Generator | None, **sampling) -> Tensor:
+    """Append one token from `allowed`, drawn by `sample_next`: ids [1, T] -> [1, T + 1]."""
     logits = model(ids[:, -model.config.context :])[:, -1]
     blocked = torch.ones_like(logits, dtype=torch.bool)
     blocked[:, allowed] = False
-    drawn = sample_next(logits.masked_fill(blocked, -torch.inf), generator=generator, **sampling)
+    logits = logits.masked_fill(blocked, -torch.inf)
+    drawn = sample_next(logits, generator=generator, **sampling)
     return torch.cat((ids, drawn[:, None]), dim=1)
 
 # %% ../../chapters/05_training/07_pretraining.ipynb #42f221d0
-def complete_text(model: Transformer, tokenizer, prompt: str, max_new_tokens: int = 200, *, seed: int = 0,
-                  temperature: float = 0.8, top_k: int | None = 50, top_p: float | None = None) -> str:
-    """The prompt and what the model writes after it, up to `max_new_tokens` tokens or the end of the document.
+def complete_text(model: Transformer, tokenizer, prompt: str, max_new_tokens: int = 200, *,
+                  seed: int = 0, temperature: float = 0.8, top_k: int | None = 50,
+                  top_p: float | None = None) -> str:
+    """The prompt and up to `max_new_tokens` tokens after it, to the end of the document.
 
-    `tokenizer` is the `Tokenizer` that the model was trained with. The same seed gives the same text.
+    `tokenizer` is the `Tokenizer` that the model was trained with. The same seed gives
+    the same text.
 
     Raises:
         ValueError: for a tokenizer of another vocabulary, or sampling options out of range.
     """
     if tokenizer.vocab_size != model.config.vocab_size:
-        raise ValueError(f"the tokenizer has {tokenizer.vocab_size} ids and the model {model.config.vocab_size}: "
+        raise ValueError(f"the tokenizer has {tokenizer.vocab_size} ids and the model "
+                         f"{model.config.vocab_size}: "
                          "use the tokenizer.json beside the model")
     device = model.output_weight.device
     generator = torch.Generator(device).manual_seed(seed)
@@ -196,12 +218,14 @@ def complete_text(model: Transformer, tokenizer, prompt: str, max_new_tokens: in
     return tokenizer.decode([token for token in ids[0].tolist() if token != end])
 
 # %% ../../chapters/05_training/07_pretraining.ipynb #a2924c0b
-def load_base_model(workspace: Workspace, key_prefix: str | None = None, device: str = "cpu"):
-    """The newest trained model, or the one whose key begins with `key_prefix`, and its tokenizer.
+def load_base_model(workspace: Workspace, key_prefix: str | None = None,
+                    device: str = "cpu"):
+    """The newest model, or the one whose key begins with `key_prefix`, and its tokenizer.
 
     Raises: `WorkspaceError` when there is none; `ArtifactDamaged`.
     """
     from llmbook.tokenization.tokenizer import Tokenizer
 
     artifact = workspace.load("model", key_prefix)
-    return load_model(artifact.path, device), Tokenizer.load(artifact.file("tokenizer.json"))
+    model = load_model(artifact.path, device)
+    return model, Tokenizer.load(artifact.file("tokenizer.json"))

@@ -13,16 +13,20 @@ import torch
 from torch import Tensor
 
 # %% ../../chapters/05_training/03_schedule.ipynb #7a4383b9
-def warmup_cosine(step: int, *, peak: float, warmup: int, total: int, floor: float = 0.0) -> float:
-    """The learning rate of a step, counted from 0: linear to `peak` over `warmup` steps, then cosine to `floor` at `total`.
+def warmup_cosine(step: int, *, peak: float, warmup: int, total: int,
+                  floor: float = 0.0) -> float:
+    """The learning rate of a step, counted from 0: a linear warmup, then a cosine.
+
+    It rises to `peak` over `warmup` steps and falls to `floor` at `total`.
 
     Raises:
-        ValueError: unless 0 <= warmup <= total, total >= 1, 0 <= floor <= peak and step >= 0.
+        ValueError: unless 0 <= warmup <= total, 1 <= total, 0 <= floor <= peak, 0 <= step.
 
     Source: Loshchilov and Hutter (2017), equation 5, for one period, after a linear warmup.
     """
     if not 0 <= warmup <= total or total < 1 or step < 0:
-        raise ValueError(f"step={step}, warmup={warmup}, total={total}: needs 0 <= warmup <= total, 1 <= total, 0 <= step")
+        raise ValueError(f"step={step}, warmup={warmup}, total={total}: "
+                         "needs 0 <= warmup <= total, 1 <= total, 0 <= step")
     if not 0 <= floor <= peak:
         raise ValueError(f"floor={floor} and peak={peak}: needs 0 <= floor <= peak")
     if step < warmup:
@@ -32,15 +36,17 @@ def warmup_cosine(step: int, *, peak: float, warmup: int, total: int, floor: flo
 
 # %% ../../chapters/05_training/03_schedule.ipynb #9ea76d25
 def gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
-    """The Euclidean norm of all gradients together, as a scalar float32; zero where there are none."""
-    norms = [torch.linalg.vector_norm(p.grad, dtype=torch.float32) for p in parameters if p.grad is not None]
+    """The Euclidean norm of all gradients together, a scalar float32; zero if none."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norms = [torch.linalg.vector_norm(g, dtype=torch.float32) for g in gradients]
     return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.tensor(0.0)
 
 # %% ../../chapters/05_training/03_schedule.ipynb #059fdc3c
 def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
-    """Scale all gradients in place so that their joint norm is at most `max_norm`; return the norm before, as a scalar.
+    """Scale all gradients in place so that their joint norm is at most `max_norm`.
 
-    A norm that is not finite is returned, and the gradients are left as they are.
+    The norm before is returned, as a scalar; where it is not finite, the gradients are
+    left as they are.
 
     Raises:
         ValueError: if `max_norm` is not positive.
@@ -48,7 +54,8 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
     Source: Pascanu et al. (2013), algorithm 1.
     """
     if not max_norm > 0:
-        raise ValueError(f"max_norm={max_norm}: give a positive number, or math.inf for no clipping")
+        raise ValueError(f"max_norm={max_norm}: give a positive number, "
+                         "or math.inf for no clipping")
     parameters = list(parameters)
     norm = gradient_norm(parameters)
     factor = (max_norm / norm).clamp(max=1.0)

@@ -37,17 +37,22 @@ def check_train_config(config: "TrainConfig") -> None:
     Raises:
         ValueError: naming the field, its value and the fix.
     """
-    for name in ("steps", "batch_size", "evaluate_every", "checkpoint_every", "evaluation_windows"):
+    for name in ("steps", "batch_size", "evaluate_every", "checkpoint_every",
+                 "evaluation_windows"):
         if getattr(config, name) < 1:
             raise ValueError(f"{name}={getattr(config, name)}: give at least 1")
     if not 0 <= config.warmup_steps <= config.steps:
-        raise ValueError(f"warmup_steps={config.warmup_steps}: give from 0 to steps, {config.steps}")
+        raise ValueError(f"warmup_steps={config.warmup_steps}: "
+                         f"give from 0 to steps, {config.steps}")
     micro = config.micro_batch_size
     if micro is not None and (micro < 1 or config.batch_size % micro):
-        raise ValueError(f"micro_batch_size={micro}: give a divisor of batch_size, {config.batch_size}")
-    for name, choices in (("precision", ("auto", "float32", "bfloat16")), ("optimizer", ("muon", "adamw"))):
-        if getattr(config, name) not in choices:
-            raise ValueError(f"{name}={getattr(config, name)!r}: choose one of {', '.join(choices)}")
+        raise ValueError(f"micro_batch_size={micro}: "
+                         f"give a divisor of batch_size, {config.batch_size}")
+    for name, choices in (("precision", ("auto", "float32", "bfloat16")),
+                          ("optimizer", ("muon", "adamw"))):
+        value = getattr(config, name)
+        if value not in choices:
+            raise ValueError(f"{name}={value!r}: choose one of {', '.join(choices)}")
     for name in ("learning_rate", "table_learning_rate", "clip_norm"):
         if not getattr(config, name) > 0:
             raise ValueError(f"{name}={getattr(config, name)}: give a number above 0")
@@ -58,7 +63,7 @@ def check_train_config(config: "TrainConfig") -> None:
 # %% ../../chapters/05_training/05_trainer.ipynb #c15d5313
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a model is trained. One step reads `batch_size` windows, `micro_batch_size` at a time.
+    """How to train a model: steps of `batch_size` windows, `micro_batch_size` at a time.
 
     Raises:
         ValueError: naming the field, its value and the fix.
@@ -75,7 +80,7 @@ class TrainConfig:
     final_fraction: float = 0.0  # of the peak, at the end of the cosine
     clip_norm: float = 1.0
     evaluate_every: int = 100  # steps
-    evaluation_windows: int = 128  # held-out windows of an evaluation during the run; the last one reads all
+    evaluation_windows: int = 128  # held out, per evaluation; the last one reads all
     checkpoint_every: int = 50  # steps
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = 0
@@ -84,7 +89,8 @@ class TrainConfig:
         check_train_config(self)
 
 # %% ../../chapters/05_training/05_trainer.ipynb #defb6d5a
-def product_seconds(device: str, dtype: torch.dtype, size: int = 512, repeats: int = 5) -> float:
+def product_seconds(device: str, dtype: torch.dtype, size: int = 512,
+                    repeats: int = 5) -> float:
     """The shortest of several times, in seconds, of one [size, size] matrix product."""
     a = torch.ones(size, size, device=device, dtype=dtype)
     times = []
@@ -98,11 +104,14 @@ def product_seconds(device: str, dtype: torch.dtype, size: int = 512, repeats: i
 def fastest_precision(device: str = "cpu") -> str:
     """`bfloat16` or `float32`: on CUDA by what the hardware supports, else by measurement.
 
-    bfloat16 is chosen where its matrix products take less than 0.7 of the time of float32's.
+    bfloat16 is chosen where its matrix products take less than 0.7 of float32's time.
     """
     if device.startswith("cuda"):
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    return "bfloat16" if product_seconds(device, torch.bfloat16) < 0.7 * product_seconds(device, torch.float32) else "float32"
+        wins = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        short, full = (product_seconds(device, d) for d in (torch.bfloat16, torch.float32))
+        wins = short < 0.7 * full
+    return "bfloat16" if wins else "float32"
 
 # %% ../../chapters/05_training/05_trainer.ipynb #11f55448
 def autocast_to(device: str, precision: str) -> contextlib.AbstractContextManager:
@@ -112,39 +121,46 @@ def autocast_to(device: str, precision: str) -> contextlib.AbstractContextManage
     return torch.autocast(device.split(":")[0], torch.bfloat16)
 
 # %% ../../chapters/05_training/05_trainer.ipynb #295e2281
-def accumulate_gradients(model: Transformer, inputs: Tensor, targets: Tensor, micro_batch: int | None = None,
+def accumulate_gradients(model: Transformer, inputs: Tensor, targets: Tensor,
+                         micro_batch: int | None = None,
                          precision: str = "float32") -> float:
-    """Add the gradient of the mean loss over a batch, int64 [B, T] twice, to the parameters; return it, in nats per token.
+    """Add the gradient of a batch's mean loss to the parameters; return that loss.
 
-    `micro_batch` rows, a divisor of B, go through the model at once, with matrix products in `precision`.
+    Inputs and targets are int64 [B, T], the loss is in nats per token. `micro_batch` rows,
+    a divisor of B, go through the model at once, with matrix products in `precision`.
 
     Raises:
         ValueError: if `micro_batch` does not divide B.
     """
     pieces, rest = divmod(len(inputs), micro_batch or len(inputs))
     if rest or not pieces:
-        raise ValueError(f"a batch of {len(inputs)} rows does not divide into micro-batches of {micro_batch}")
+        raise ValueError(f"a batch of {len(inputs)} rows does not divide into "
+                         f"micro-batches of {micro_batch}")
     total = 0.0
     for ids, answers in zip(inputs.chunk(pieces), targets.chunk(pieces)):
         with autocast_to(ids.device.type, precision):
-            loss = linear_cross_entropy(model.hidden(ids), model.output_weight, answers) / pieces
+            loss = linear_cross_entropy(model.hidden(ids), model.output_weight, answers)
+            loss = loss / pieces
         loss.backward()
         total += loss.detach()
     return float(total)
 
 # %% ../../chapters/05_training/05_trainer.ipynb #e6a3bd71
 @torch.no_grad()
-def evaluate_bits(model: Transformer, tokens: np.ndarray, text_bytes: int, *, batch_size: int = 16,
-                  precision: str = "float32", windows: int | None = None) -> float:
-    """Bits per byte of a text of `text_bytes` bytes, given its tokens [N], each predicted once; the last is end-of-text.
+def evaluate_bits(model: Transformer, tokens: np.ndarray, text_bytes: int, *,
+                  batch_size: int = 16, precision: str = "float32",
+                  windows: int | None = None) -> float:
+    """Bits per byte of a text of `text_bytes` bytes, each of its tokens [N] predicted once.
 
-    With `windows`, only that many windows from the start are read, and take part of the bytes in proportion.
+    The last token is end-of-text. With `windows`, only that many windows from the start
+    are read, and take part of the bytes in proportion.
     """
     device = model.output_weight.device
     part = tokens if windows is None else tokens[: windows * model.config.context]
     model.eval()
     nats = 0.0
-    for inputs, targets in reading_batches(part, model.config.context, batch_size, first=int(tokens[-1])):
+    batches = reading_batches(part, model.config.context, batch_size, first=int(tokens[-1]))
+    for inputs, targets in batches:
         with autocast_to(device.type, precision):
             states = model.hidden(inputs.to(device))
             loss = linear_cross_entropy(states, model.output_weight, targets.to(device))
@@ -153,12 +169,14 @@ def evaluate_bits(model: Transformer, tokens: np.ndarray, text_bytes: int, *, ba
     return bits_per_byte(nats, text_bytes * len(part) / len(tokens))
 
 # %% ../../chapters/05_training/05_trainer.ipynb #beb1e2a5
-def training_state(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """All tensors on which the next step depends, by name: weights, optimizer states, random generators."""
+def training_state(model: torch.nn.Module,
+                   optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """All tensors on which the next step depends: weights, optimizers, random states."""
     state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for number, optimizer in enumerate(optimizers):
         for index, entries in optimizer.state_dict()["state"].items():
-            state |= {f"optimizer.{number}.{index}.{name}": tensor for name, tensor in entries.items()}
+            prefix = f"optimizer.{number}.{index}."
+            state |= {prefix + name: tensor for name, tensor in entries.items()}
     state["random.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         state["random.cuda"] = torch.cuda.get_rng_state()
@@ -168,21 +186,26 @@ def training_state(model: torch.nn.Module, optimizers: list[torch.optim.Optimize
 def restore_training_state(state: dict[str, Tensor], model: torch.nn.Module,
                            optimizers: list[torch.optim.Optimizer]) -> None:
     """Put the tensors of `training_state` back."""
-    model.load_state_dict({name[6:]: tensor for name, tensor in state.items() if name.startswith("model.")})
+    model.load_state_dict({name[6:]: tensor for name, tensor in state.items()
+                           if name.startswith("model.")})
     for number, optimizer in enumerate(optimizers):
         entries: dict[int, dict[str, Tensor]] = {}
         for name, tensor in state.items():
             if name.startswith(f"optimizer.{number}."):
                 _, _, index, entry = name.split(".")
                 entries.setdefault(int(index), {})[entry] = tensor
-        optimizer.load_state_dict({"state": entries, "param_groups": optimizer.state_dict()["param_groups"]})
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": entries, "param_groups": groups})
     torch.set_rng_state(state["random.cpu"])
     if "random.cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["random.cuda"])
 
 # %% ../../chapters/05_training/05_trainer.ipynb #25864024
-def save_checkpoint(folder: Path, state: dict[str, Tensor], facts: dict, keep: int = 2) -> None:
-    """Write tensors and facts (JSON, with `step`) as `checkpoint-<step>`, atomically, and keep the newest `keep`.
+def save_checkpoint(folder: Path, state: dict[str, Tensor], facts: dict,
+                    keep: int = 2) -> None:
+    """Write `checkpoint-<step>`, atomically, and keep the newest `keep` checkpoints.
+
+    `facts` is stored as JSON and names the `step`.
 
     Raises: `WorkspaceFull` when the disk is full; earlier checkpoints stay.
     """
@@ -191,7 +214,8 @@ def save_checkpoint(folder: Path, state: dict[str, Tensor], facts: dict, keep: i
     name = f"checkpoint-{facts['step']:08d}"
     data = save({key: tensor.detach().cpu().contiguous() for key, tensor in state.items()})
     write_atomic(folder / f"{name}.safetensors", data)
-    write_atomic(folder / f"{name}.json", json.dumps(facts | {"sha256": sha256(data).hexdigest()}, indent=1))
+    facts = facts | {"sha256": sha256(data).hexdigest()}
+    write_atomic(folder / f"{name}.json", json.dumps(facts, indent=1))
     for old in checkpoint_names(folder)[keep:]:
         (folder / f"{old}.json").unlink()
     remaining = checkpoint_names(folder)
@@ -206,7 +230,7 @@ def checkpoint_names(folder: Path) -> list[str]:
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict] | None:
-    """The newest intact checkpoint as (tensors, facts), or None; a damaged one is passed over with a warning."""
+    """The newest intact checkpoint as (tensors, facts), or None; warns of damaged ones."""
     from safetensors.torch import load_file
 
     for name in checkpoint_names(folder):
@@ -223,7 +247,10 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict] | None:
 
 # %% ../../chapters/05_training/05_trainer.ipynb #f9f462f0
 def read_metrics(path: str | Path, before: int | None = None) -> list[dict]:
-    """The rows of a metrics file with a step below `before`; lines that are no JSON, as a kill leaves them, are left out."""
+    """The rows of a metrics file with a step below `before`.
+
+    Lines that are no JSON, as a kill leaves them, are left out.
+    """
     rows = []
     if Path(path).exists():
         for line in Path(path).read_text().splitlines():
@@ -233,7 +260,7 @@ def read_metrics(path: str | Path, before: int | None = None) -> list[dict]:
 
 # %% ../../chapters/05_training/05_trainer.ipynb #60d18910
 class MetricsLog:
-    """Appends rows to `metrics.jsonl` in a folder, and to TensorBoard where it is installed; begins at `step`."""
+    """Appends rows from `step` on to `metrics.jsonl`, and to TensorBoard if installed."""
 
     def __init__(self, folder: Path, step: int):
         self.path, self.board = folder / "metrics.jsonl", None
@@ -261,16 +288,18 @@ class MetricsLog:
 
 # %% ../../chapters/05_training/05_trainer.ipynb #02f7e79b
 def machine_choices(folder: Path, precision: str, device: str) -> dict:
-    """Precision and threads of the run in `folder`: those it was begun with, or new ones, written to `run.json`."""
+    """Precision and threads of the run in `folder`: those of `run.json`, else new ones."""
     path = folder / "run.json"
     if path.exists():
         choices = json.loads(path.read_text())
         for name, now in (("torch", torch.__version__), ("device", device)):
             if choices[name] != now:
-                log.warning("begun with %s %s, resumed with %s: the last bits may differ", name, choices[name], now)
+                log.warning("begun with %s %s, resumed with %s: the last bits may differ",
+                            name, choices[name], now)
         return choices
     chosen = fastest_precision(device) if precision == "auto" else precision
-    choices = {"precision": chosen, "threads": torch.get_num_threads(), "device": device, "torch": torch.__version__}
+    choices = {"precision": chosen, "threads": torch.get_num_threads(),
+               "device": device, "torch": torch.__version__}
     write_atomic(path, json.dumps(choices, indent=1))
     return choices
 
@@ -280,37 +309,41 @@ class TrainingDiverged(RuntimeError):
 
 
 def progress_bar(total: int, start: int, shown: bool):
-    """A tqdm bar over steps from `start`, or None where it is not wanted or tqdm is not installed."""
+    """A tqdm bar over steps from `start`, or None if unwanted or tqdm is missing."""
     if shown:
         with contextlib.suppress(ImportError):
             from tqdm import tqdm
 
-            return tqdm(total=total, initial=start, unit="step", desc="training", dynamic_ncols=True)
+            return tqdm(total=total, initial=start, unit="step", desc="training",
+                        dynamic_ncols=True)
     return None
 
 
 def show_progress(bar, loss: float, tokens_per_second: float) -> None:
     """Move a bar on by one step and show the loss in nats and the speed."""
     if bar is not None:
-        bar.set_postfix_str(f"loss {loss:.3f}, {tokens_per_second:,.0f} tokens/s", refresh=False)
+        shown = f"loss {loss:.3f}, {tokens_per_second:,.0f} tokens/s"
+        bar.set_postfix_str(shown, refresh=False)
         bar.update()
 
 # %% ../../chapters/05_training/05_trainer.ipynb #25698068
 def check_windows(windows: TokenWindows, model: Transformer, config: TrainConfig) -> None:
-    """Raise `ValueError` unless batches and windows have the sizes that the configuration and the model name."""
+    """Raise `ValueError` unless the windows have the sizes of configuration and model."""
     if windows.batch_size != config.batch_size or windows.context > model.config.context:
-        raise ValueError(f"batches of {windows.batch_size} windows of {windows.context} tokens do not fit batch_size="
-                         f"{config.batch_size} and a model context of {model.config.context}")
+        raise ValueError(f"batches of {windows.batch_size} windows of {windows.context} "
+                         f"tokens do not fit batch_size={config.batch_size} and a model "
+                         f"context of {model.config.context}")
 
 # %% ../../chapters/05_training/05_trainer.ipynb #e8a626d2
 class TrainingRun:
-    """The state of a training in a folder: built new, or restored from the newest intact checkpoint there.
+    """A training in a folder: built new, or restored from its newest intact checkpoint.
 
-    Raises: `ValueError` for windows of other sizes than the configuration and the model have.
+    Raises: `ValueError` for windows of other sizes than configuration and model have.
     """
 
-    def __init__(self, model: Transformer, windows: TokenWindows, config: TrainConfig, folder: str | Path, *,
-                 held_out: tuple[np.ndarray, int] | None = None, device: str = "cpu", progress: bool = False):
+    def __init__(self, model: Transformer, windows: TokenWindows, config: TrainConfig,
+                 folder: str | Path, *, held_out: tuple[np.ndarray, int] | None = None,
+                 device: str = "cpu", progress: bool = False):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         check_windows(windows, model, config)
@@ -319,10 +352,12 @@ class TrainingRun:
         choices = machine_choices(self.folder, config.precision, device)
         self.precision = choices["precision"]
         torch.set_num_threads(choices["threads"])
+        dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
         self.optimizers = build_optimizers(
-            model, config.optimizer, config.learning_rate, config.table_learning_rate, config.weight_decay,
-            torch.bfloat16 if self.precision == "bfloat16" else torch.float32)
-        self.peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
+            model, config.optimizer, config.learning_rate, config.table_learning_rate,
+            config.weight_decay, dtype)
+        self.peaks = [[group["lr"] for group in optimizer.param_groups]
+                      for optimizer in self.optimizers]
         self.step, self.seconds = 0, 0.0
         self.resume()
 
@@ -339,7 +374,8 @@ class TrainingRun:
         save_checkpoint(self.folder, training_state(self.model, self.optimizers), facts)
 
 # %% ../../chapters/05_training/05_trainer.ipynb #d4984ad2
-def set_rates(optimizers: list[torch.optim.Optimizer], peaks: list[list[float]], fraction: float) -> None:
+def set_rates(optimizers: list[torch.optim.Optimizer], peaks: list[list[float]],
+              fraction: float) -> None:
     """Give every parameter group `fraction` of its peak rate."""
     for optimizer, group_peaks in zip(optimizers, peaks):
         for group, peak in zip(optimizer.param_groups, group_peaks):
@@ -347,10 +383,11 @@ def set_rates(optimizers: list[torch.optim.Optimizer], peaks: list[list[float]],
 
 
 def require_finite(step: int, loss: float, norm: float, config: TrainConfig) -> None:
-    """Raise `TrainingDiverged` with the step and what to change, unless loss and gradient norm are finite."""
+    """Raise `TrainingDiverged`, saying what to change, unless loss and norm are finite."""
     if not np.isfinite([loss, norm]).all():
-        raise TrainingDiverged(f"step {step}: loss {loss}, gradient norm {norm}. Lower the learning rate "
-                               f"({config.learning_rate}) or lengthen the warmup ({config.warmup_steps} steps).")
+        raise TrainingDiverged(f"step {step}: loss {loss}, gradient norm {norm}. Lower the "
+                               f"learning rate ({config.learning_rate}) or lengthen the "
+                               f"warmup ({config.warmup_steps} steps).")
 
 # %% ../../chapters/05_training/05_trainer.ipynb #f21c5cb5
 class SteppingRun(TrainingRun):
@@ -359,55 +396,65 @@ class SteppingRun(TrainingRun):
     def train_step(self) -> dict:
         """Take one step; return its row for the log."""
         config = self.config
-        inputs, targets = (tensor.to(self.device) for tensor in self.windows.batch(self.step))
-        fraction = warmup_cosine(self.step, peak=1.0, warmup=config.warmup_steps, total=config.steps,
-                                 floor=config.final_fraction)
+        batch = self.windows.batch(self.step)
+        inputs, targets = (tensor.to(self.device) for tensor in batch)
+        fraction = warmup_cosine(self.step, peak=1.0, warmup=config.warmup_steps,
+                                 total=config.steps, floor=config.final_fraction)
         set_rates(self.optimizers, self.peaks, fraction)
         self.model.zero_grad(set_to_none=True)
-        loss = accumulate_gradients(self.model, inputs, targets, config.micro_batch_size, self.precision)
+        loss = accumulate_gradients(self.model, inputs, targets, config.micro_batch_size,
+                                    self.precision)
         norm = float(clip_gradients(self.model.parameters(), config.clip_norm))
         require_finite(self.step, loss, norm, config)
         for optimizer in self.optimizers:
             optimizer.step()
-        return {"step": self.step, "loss": loss, "rate": fraction * config.learning_rate, "norm": norm}
+        rate = fraction * config.learning_rate
+        return {"step": self.step, "loss": loss, "rate": rate, "norm": norm}
 
     def evaluate(self, windows: int | None = None) -> float:
         """Held-out bits per byte, of the first `windows` windows or of the whole text."""
         tokens, text_bytes = self.held_out
-        return evaluate_bits(self.model, tokens, text_bytes, batch_size=max(16, self.config.batch_size),
+        return evaluate_bits(self.model, tokens, text_bytes,
+                             batch_size=max(16, self.config.batch_size),
                              precision=self.precision, windows=windows)
 
 # %% ../../chapters/05_training/05_trainer.ipynb #e036b116
 class Trainer(SteppingRun):
-    """Trains a model on windows of tokens, in a folder that holds its log and checkpoints; resumes what it finds there.
+    """Trains a model in a folder, with log and checkpoints; resumes what it finds there.
 
-    `held_out` is (tokens [N], bytes of their text), or None for no evaluation. The folder belongs to one run: the same model
-    shape, data and `TrainConfig`.
+    `held_out` is (tokens [N], bytes of their text), or None for no evaluation. The folder
+    belongs to one run: the same model shape, data and `TrainConfig`.
 
     Raises:
-        TrainingDiverged: when loss or gradient stop being finite; the last checkpoint stays.
+        TrainingDiverged: when loss or gradient is not finite; the last checkpoint stays.
         WorkspaceFull: when the disk is full; the last checkpoint stays.
     """
 
     def advance(self, metrics: MetricsLog, bar) -> None:
-        """One step with what surrounds it: clock, log, bar, evaluation and checkpoint when they are due."""
+        """One step with clock, log and bar; evaluation and checkpoint when they are due."""
         start, config = time.perf_counter(), self.config
         row, done = self.train_step(), self.step + 1
-        if self.held_out is not None and (done % config.evaluate_every == 0 or done == config.steps):
+        due = done % config.evaluate_every == 0 or done == config.steps
+        if self.held_out is not None and due:
             row["held_out_bits_per_byte"] = self.evaluate(config.evaluation_windows)
         elapsed = time.perf_counter() - start
         self.step, self.seconds = done, self.seconds + elapsed
         metrics.write(row | {"seconds": self.seconds})
         if done % config.checkpoint_every == 0 or done == config.steps:
             self.checkpoint()
-        show_progress(bar, row["loss"], self.windows.batch_size * self.windows.context / elapsed)
+        tokens = self.windows.batch_size * self.windows.context
+        show_progress(bar, row["loss"], tokens / elapsed)
 
     def run(self) -> dict:
-        """Train to the last step and return a summary: steps, tokens, seconds, held-out bits per byte."""
-        metrics, bar = MetricsLog(self.folder, self.step), progress_bar(self.config.steps, self.step, self.progress)
+        """Train to the last step; return steps, tokens, seconds, held-out bits per byte."""
+        metrics = MetricsLog(self.folder, self.step)
+        bar = progress_bar(self.config.steps, self.step, self.progress)
         with contextlib.closing(metrics), bar or contextlib.nullcontext():
             while self.step < self.config.steps:
                 self.advance(metrics, bar)
         tokens = self.config.steps * self.windows.batch_size * self.windows.context
-        summary = {"steps": self.step, "tokens": tokens, "seconds": self.seconds, "precision": self.precision}
-        return summary | ({} if self.held_out is None else {"held_out_bits_per_byte": self.evaluate()})
+        summary = {"steps": self.step, "tokens": tokens, "seconds": self.seconds,
+                   "precision": self.precision}
+        if self.held_out is not None:
+            summary["held_out_bits_per_byte"] = self.evaluate()
+        return summary

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from llmbook.attention import causal
 from llmbook.attention.causal import attention, causal_mask, fused_attention, quickest_attention, softmax
 
 ALL = [attention, fused_attention, quickest_attention]
@@ -95,11 +96,76 @@ def test_views_and_plain_matrices(attend):
     torch.testing.assert_close(attend(q[0, 0], k[0, 0], v[0, 0]), attend(q, k, v)[0, 0])
 
 
-def test_quickest_chooses_by_dtype_and_length():
-    q, k, v = (x.bfloat16() for x in qkv(9, 9))
-    assert torch.equal(quickest_attention(q, k, v), attention(q, k, v))
-    q, k, v = (draw(1, 1, T, 4, dtype=torch.bfloat16) for T in (2, 1025, 1025))
-    assert torch.equal(quickest_attention(q, k, v), fused_attention(q, k, v))
+def chosen(monkeypatch, T, S, dtype):
+    """The name of the function that `quickest_attention` calls; nothing is computed."""
+    for name in ("attention", "fused_attention"):
+        monkeypatch.setattr(causal, name, lambda *_, name=name: name)
+    q, k = (torch.zeros(1, dtype=dtype).expand(1, 1, n, 4) for n in (T, S))
+    return quickest_attention(q, k, k)
+
+
+@pytest.mark.parametrize(("T", "S", "dtype", "name"), [
+    (9, 9, torch.bfloat16, "attention"), (512, 512, torch.bfloat16, "attention"), (512, 513, torch.bfloat16, "fused_attention"),
+    (1, 9000, torch.bfloat16, "attention"), (9, 9, torch.float32, "fused_attention"), (9, 9, torch.float16, "fused_attention")])
+def test_quickest_chooses_by_dtype_and_number_of_scores(monkeypatch, T, S, dtype, name):
+    assert chosen(monkeypatch, T, S, dtype) == name
+
+
+@pytest.mark.parametrize("attend", ALL)
+@pytest.mark.parametrize(("T", "S"), [(6, 6), (4, 6), (1, 6)])
+def test_no_future_key_or_value_has_influence(attend, T, S):
+    q, k, v = (x[0, 0] for x in qkv(T, S, dtype=torch.float64))
+    for jacobian in torch.autograd.functional.jacobian(attend, (q, k, v))[1:]:
+        found = jacobian.abs().sum((1, 3))
+        assert found[~causal_mask(T, S)].eq(0).all()
+        assert found[causal_mask(T, S)].gt(0).sum() >= int(causal_mask(T, S).sum()) - int(T == S)
+
+
+def saved_bytes(attend, *inputs):
+    """What the forward pass keeps for the backward pass, each storage once."""
+    storages = {}
+
+    def keep(x):
+        storages[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        kept_alive = attend(*inputs)
+    assert kept_alive.requires_grad
+    return sum(storages.values())
+
+
+@pytest.mark.parametrize("leading", [(), (6,), (2, 3), (1, 2, 3)])
+@pytest.mark.parametrize(("T", "S"), [(512, 512), (128, 512)])
+def test_fused_stores_no_scores_whatever_the_number_of_dimensions(leading, T, S):
+    q, k, v = (draw(*leading, n, 16).requires_grad_() for n in (T, S, S))
+    H, mask = math.prod(leading), 0 if T == S else T * S * 4
+    assert saved_bytes(fused_attention, q, k, v) <= H * ((2 * T + 2 * S) * 16 + T) * 4 + mask
+    assert saved_bytes(attention, q, k, v) >= H * T * S * 4
+    torch.testing.assert_close(fused_attention(q, k, v), attention(q, k, v))
+
+
+def test_a_single_query_gets_no_mask(monkeypatch):
+    monkeypatch.setattr(causal, "causal_mask", lambda *_: pytest.fail("a mask that hides nothing"))
+    q, k, v = qkv(1, 7)
+    torch.testing.assert_close(fused_attention(q, k, v), F.scaled_dot_product_attention(q, k, v))
+
+
+@pytest.mark.parametrize("attend", ALL)
+@pytest.mark.parametrize(("T", "S"), [(0, 0), (0, 3), (1, 0)])
+def test_nothing_to_ask_or_to_see(attend, T, S):
+    with pytest.raises(ValueError, match=f"T={T} queries to S={S} keys"):
+        attend(*qkv(T, S))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("attend", ALL)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("T", "S"), [(65, 65), (7, 65), (1, 65)])
+def test_on_a_gpu(attend, dtype, T, S):
+    q, k, v = (x.to("cuda", dtype) for x in qkv(T, S, K=64, V=64))
+    exact = attention(q.double().cpu(), k.double().cpu(), v.double().cpu())
+    assert (attend(q, k, v).cpu().double() - exact).abs().max() < (0.05 if dtype != torch.float32 else 0.01)
 
 
 @pytest.mark.parametrize("attend", ALL)

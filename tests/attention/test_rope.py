@@ -1,9 +1,19 @@
-"""Rotary positions against transformers, complex numbers and float64."""
+"""Rotary positions and their stretched frequencies against transformers, complex numbers and float64."""
+
+import copy
+import math
+import pickle
+from functools import partial
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from llmbook.attention.rope import RotaryEmbedding, rope_frequencies, rope_table, rotate
+from llmbook.attention.multihead import MultiHeadAttention
+from llmbook.attention.rope import (
+    RotaryEmbedding, check_positions, interpolate_frequencies, interpolate_slow_frequencies, rope_frequencies, rope_table,
+    rotate)
 
 
 def draw(*shape, seed=0):
@@ -41,6 +51,8 @@ def test_frequencies_and_table():
     cos, sin = rope_table(200_000, 8)
     torch.testing.assert_close(cos**2 + sin**2, torch.ones(200_000, 4))
     torch.testing.assert_close(cos[:, 0].double(), torch.arange(200_000).double().cos(), rtol=0, atol=1e-7)
+    angles = torch.outer(torch.arange(200_000).double(), rope_frequencies(8).double())  # 0.1 is no float32: its multiples round
+    torch.testing.assert_close(sin.double(), angles.sin(), rtol=0, atol=1e-7)
 
 
 def test_given_positions_are_used():
@@ -79,6 +91,8 @@ def test_a_table_first_used_for_inference_serves_training():
     x, rope = draw(1, 2, 9, 8), RotaryEmbedding(8, 32)
     with torch.inference_mode():
         rope(x)
+        rope(x.to("meta"))  # a device whose table is copied here
+    assert not any(part.is_inference() for part in rope.table(torch.device("meta")))
     rope(x.requires_grad_()).sum().backward()
     assert x.grad is not None
 
@@ -107,3 +121,206 @@ def test_rotate_keeps_products_of_equal_distance():
     for distance in (-5, 0, 11):
         diagonal = products[0, 0].diagonal(distance)
         assert diagonal.max() - diagonal.min() < 1e-5
+
+
+# ---------------------------------------------------------------- Properties
+
+
+@settings(max_examples=40, deadline=None)
+@given(m=st.integers(0, 400), n=st.integers(0, 400), shift=st.integers(0, 100), pairs=st.integers(1, 16))
+def test_only_the_distance_counts(m, n, shift, pairs):
+    rope = RotaryEmbedding(2 * pairs, 501)
+    q, k = draw(2, 1, 1, 1, 2 * pairs).double()
+
+    def score(a, b):
+        return float((rope(q, torch.tensor([a])) * rope(k, torch.tensor([b]))).sum())
+
+    assert score(m, n) == pytest.approx(score(m + shift, n + shift), abs=1e-5)
+
+
+def test_turning_forth_and_back_gives_the_vector():
+    x = draw(1, 2, 50, 8).double()
+    cos, sin = rope_table(50, 8)
+    torch.testing.assert_close(rotate(rotate(x, cos, sin), cos, -sin), x, rtol=1e-6, atol=1e-6)
+
+
+def test_gradients_are_turned_back():
+    x = draw(1, 1, 9, 8).double().requires_grad_()
+    upstream = draw(1, 1, 9, 8, seed=1).double()
+    cos, sin = rope_table(9, 8)
+    rotate(x, cos, sin).backward(upstream)
+    torch.testing.assert_close(x.grad, rotate(upstream, cos, -sin))
+
+
+@pytest.mark.parametrize("size", [1, 6, 10])
+def test_a_table_of_another_width_is_refused(size):
+    cos, sin = rope_table(5, 8)
+    with pytest.raises(ValueError, match=f"head width {size}: the table is for 8"):
+        rotate(draw(1, 1, 5, size), cos, sin)
+    with pytest.raises(ValueError, match="head width 8: the table is for 2"):
+        rotate(draw(1, 1, 5, 8), *rope_table(5, 2))
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.float64])
+def test_positions_that_would_index_as_a_mask_are_refused(dtype):
+    with pytest.raises(ValueError, match=str(dtype)):
+        check_positions(torch.zeros(4, dtype=dtype), 4, 4)
+
+
+def test_int32_positions_are_positions():
+    x, rope = draw(1, 2, 3, 8), RotaryEmbedding(8, 16)
+    assert torch.equal(rope(x, torch.tensor([4, 9, 2], dtype=torch.int32)), rope(x, torch.tensor([4, 9, 2])))
+
+
+# ---------------------------------------------------------------- In a layer
+
+
+def growing_cache():
+    kept = []
+
+    def remember(k, v):
+        kept.append((k, v))
+        return tuple(torch.cat(part, dim=-2) for part in zip(*kept, strict=True))
+
+    return remember
+
+
+@pytest.mark.parametrize("chunks", [[1] * 6, [4, 1, 1], [2, 3, 1]])
+def test_step_by_step_is_all_at_once_with_the_right_positions_only(chunks):
+    torch.manual_seed(0)
+    layer, x = MultiHeadAttention(16, heads=2, kv_heads=1, rotate=RotaryEmbedding(8, 8)), draw(2, 6, 16)
+    for placed in (True, False):
+        cache, outputs, start = growing_cache(), [], 0
+        for T in chunks:
+            positions = torch.arange(start, start + T) if placed else None
+            outputs.append(layer(x[:, start : start + T], positions, cache))
+            start += T
+        assert torch.allclose(torch.cat(outputs, dim=1), layer(x), atol=1e-6) == placed
+
+
+def test_rows_padded_on_the_left_keep_their_scores():
+    rope = RotaryEmbedding(8, 32)
+    q, k = draw(2, 2, 3, 6, 8)
+    rows = torch.stack((torch.arange(6), torch.arange(20, 26)))
+    torch.testing.assert_close(rope(q, rows) @ rope(k, rows).mT, rope(q) @ rope(k).mT, rtol=1e-4, atol=1e-4)
+
+
+def test_copies_and_pickles_rotate_alike():
+    x = draw(1, 2, 9, 8)
+    rope = RotaryEmbedding(8, 32, rescale=partial(interpolate_frequencies, factor=2.0))
+    for twin in (copy.deepcopy(rope), pickle.loads(pickle.dumps(rope))):
+        assert torch.equal(twin(x), rope(x))
+
+
+# ---------------------------------------------------------------- Longer contexts
+
+
+def stretched(rope_type, K, base, **parameters):
+    """Return transformers' rotary embedding of one head."""
+    transformers = pytest.importorskip("transformers")
+    llama = pytest.importorskip("transformers.models.llama.modeling_llama")
+    rope = {"rope_type": rope_type, "rope_theta": base, **parameters}
+    config = transformers.LlamaConfig(hidden_size=K, num_attention_heads=1, max_position_embeddings=4096, rope_parameters=rope)
+    return llama, llama.LlamaRotaryEmbedding(config)
+
+
+CASES = [
+    ("linear", 64, 10_000.0, partial(interpolate_frequencies, factor=4.0), {"factor": 4.0}),
+    ("linear", 8, 100.0, partial(interpolate_frequencies, factor=1.5), {"factor": 1.5}),
+    ("llama3", 128, 500_000.0, partial(interpolate_slow_frequencies, factor=8.0, trained_context=8192),
+     {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}),
+    ("llama3", 64, 500_000.0, partial(interpolate_slow_frequencies, factor=32.0, trained_context=8192),
+     {"factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}),
+    ("llama3", 32, 10_000.0, partial(interpolate_slow_frequencies, factor=3.0, trained_context=100, low=0.5, high=9.0),
+     {"factor": 3.0, "low_freq_factor": 0.5, "high_freq_factor": 9.0, "original_max_position_embeddings": 100}),
+]
+
+
+@pytest.mark.parametrize(("rope_type", "K", "base", "rescale", "parameters"), CASES)
+def test_stretched_frequencies_match_transformers(rope_type, K, base, rescale, parameters):
+    _, theirs = stretched(rope_type, K, base, **parameters)
+    ours = rescale(rope_frequencies(K, base))
+    assert ours.dtype == torch.float32 and ours.shape == (K // 2,)
+    torch.testing.assert_close(ours, theirs.inv_freq, rtol=2e-6, atol=0)
+
+
+@pytest.mark.parametrize(("rope_type", "K", "base", "rescale", "parameters"), CASES)
+def test_stretched_rotation_matches_transformers(rope_type, K, base, rescale, parameters):
+    llama, theirs = stretched(rope_type, K, base, **parameters)
+    q, positions = draw(1, 1, 500, K), torch.arange(500)[None]
+    expected, _ = llama.apply_rotary_pos_emb(q, q, *theirs(q, positions))
+    rope = RotaryEmbedding(K, 500, base, rescale=rescale)
+    torch.testing.assert_close(rope(q), expected, rtol=1e-4, atol=5e-4)  # transformers takes angles in float32
+    plain = RotaryEmbedding(K, 500, base)(q)
+    assert (plain - expected).abs().max() > 0.01
+
+
+def test_interpolated_positions_are_the_trained_ones():
+    cos, sin = rope_table(64, 16, rescale=partial(interpolate_frequencies, factor=4.0))
+    for long, short in zip((cos, sin), rope_table(16, 16), strict=True):
+        torch.testing.assert_close(long[::4], short, rtol=1e-5, atol=1e-5)
+
+
+def test_by_parts_lies_between_its_neighbors():
+    frequencies = rope_frequencies(64)
+    turns = 512 * frequencies / (2 * math.pi)
+    changed = interpolate_slow_frequencies(frequencies, 4.0, 512)
+    assert torch.equal(changed[turns >= 4], frequencies[turns >= 4])
+    torch.testing.assert_close(changed[turns <= 1], frequencies[turns <= 1] / 4)
+    between = (turns > 1) & (turns < 4)
+    assert between.any()
+    assert (changed[between] < frequencies[between]).all() and (changed[between] > frequencies[between] / 4).all()
+    assert (changed.diff() < 0).all()
+
+
+def test_factor_one_changes_nothing():
+    frequencies = rope_frequencies(32)
+    assert torch.equal(interpolate_frequencies(frequencies, 1.0), frequencies)
+    torch.testing.assert_close(interpolate_slow_frequencies(frequencies, 1.0, 64), frequencies)
+
+
+def test_rescale_leaves_its_argument_alone():
+    frequencies = rope_frequencies(32)
+    kept = frequencies.clone()
+    interpolate_frequencies(frequencies, 2.0)
+    interpolate_slow_frequencies(frequencies, 2.0, 64)
+    assert torch.equal(frequencies, kept)
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.0, -1.0, math.nan, math.inf])
+def test_impossible_factors(factor):
+    for call in (interpolate_frequencies, partial(interpolate_slow_frequencies, trained_context=64)):
+        with pytest.raises(ValueError, match=f"factor {factor}"):
+            call(rope_frequencies(8), factor=factor)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"trained_context": 0}, "trained_context 0"), ({"trained_context": 64, "low": 4.0, "high": 4.0}, "low 4.0, high 4.0"),
+    ({"trained_context": 64, "low": 0.0}, "low 0.0"), ({"trained_context": 64, "high": math.nan}, "high nan")])
+def test_impossible_parts(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        interpolate_slow_frequencies(rope_frequencies(8), 2.0, **arguments)
+
+
+def test_rescale_of_a_wrong_length_is_refused():
+    with pytest.raises(ValueError, match=r"rescale gave \(3,\): it must return \[4\]"):
+        RotaryEmbedding(8, 16, rescale=lambda frequencies: frequencies[1:])
+
+
+def test_a_stretched_table_stays_float32_and_unsaved():
+    x = draw(1, 2, 9, 8)
+    rope = RotaryEmbedding(8, 32, rescale=partial(interpolate_frequencies, factor=2.0))
+    expected = rope(x)
+    assert not rope.state_dict() and torch.equal(rope.half()(x), expected)
+    assert all(part.dtype == torch.float32 for part in rope.table(torch.device("cpu")))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_as_on_a_cpu():
+    x, positions = draw(2, 3, 7, 16), torch.arange(40, 47)
+    rope = RotaryEmbedding(16, 64, rescale=partial(interpolate_frequencies, factor=4.0))
+    for dtype in (torch.float32, torch.bfloat16):
+        typed = x.to(dtype)
+        there = rope(typed.cuda(), positions.cuda())
+        assert there.is_cuda and there.dtype == dtype
+        torch.testing.assert_close(there.cpu(), rope(typed, positions))

@@ -165,7 +165,7 @@ def look(browser, address: str) -> Visit:
         page.wait_for_function(f"document.documentElement.dataset.theme === '{mode}'")
         page.wait_for_timeout(250)  # colors fade from one mode to the other
         visit.faint += [f"{mode}: {what}" for what in page.evaluate(FAINT)]
-        for number, figure in enumerate(page.locator(".cell_output img").all()):
+        for number, figure in enumerate(page.locator("article img").all()):
             visit.figures += mode == "light"
             if problem := figure_problem(figure.screenshot(animations="disabled"), dark=mode == "dark"):
                 visit.illegible.append(f"figure {number} in {mode} mode: {problem}")

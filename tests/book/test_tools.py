@@ -18,15 +18,17 @@ def tool(name: str):
     return module
 
 
-def test_a_missing_glyph_and_code_in_the_margin_are_reported():
+def test_a_missing_glyph_code_in_the_margin_and_a_broken_link_are_reported():
     log = (
         "Missing character: There is no \u2603 (U+2603) in font DejaVu Sans Mono/OT:script=latn;language=dflt;!\n"
         "Overfull \\hbox (51.3pt too wide) in paragraph at lines 10--12\n"
         "Overfull \\hbox (0.4pt too wide) in paragraph at lines 20--22\n"
+        "LaTeX Warning: Hyper reference `api/x::doc' on page 7 undefined on input line 9.\n"
     )
     assert tool("build").latex_problems(log) == [
         "no glyph for \u2603 in DejaVu Sans Mono: see theme/latex/fonts.tex",
         "a line is 51 pt too wide in paragraph at lines 10--12: shorten it, or give it a place to break",
+        "a link leads nowhere: api/x::doc",
     ]
 
 

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MAX_EXEMPT_SHARE = 0.15
 MAX_CELL_LINES = 40
 MAX_MEDIAN_LINES = 6
+MAX_COLUMNS = 92
 MAX_SIGNIFICANT_DIGITS = 4
 
 
@@ -402,6 +403,7 @@ def law5_truth(book: Book) -> list[str]:
                 )
             if cell.lines > MAX_CELL_LINES:
                 found.append(f"{notebook.at(cell)}: has {cell.lines} lines, more than {MAX_CELL_LINES}; split it")
+            found += _long_lines(notebook, cell)
             if not cell.exempt:
                 found += _volatile_outputs(notebook, cell)
         if cells and statistics.median(cell.lines for cell in cells) > MAX_MEDIAN_LINES:
@@ -410,6 +412,16 @@ def law5_truth(book: Book) -> list[str]:
                 f"{MAX_MEDIAN_LINES}; split the long ones"
             )
     return found
+
+
+def _long_lines(notebook: Notebook, cell: Cell) -> list[str]:
+    """Return the lines of code that a page or the PDF would break."""
+    return [
+        f"{notebook.at(cell)}, line {number}: has {len(line)} columns, more than {MAX_COLUMNS}; break it inside brackets, split "
+        "a string into adjacent ones, or name a part of it"
+        for number, line in enumerate(cell.source.splitlines(), 1)
+        if len(line) > MAX_COLUMNS
+    ]
 
 
 def _volatile_outputs(notebook: Notebook, cell: Cell) -> list[str]:

@@ -295,6 +295,7 @@ def test_law5_fails_on_an_exempt_cell_without_an_assert_beside_it(good, book_of,
             "stores a picture",
         ),
         (code("\n".join(f"x{i} = {i}" for i in range(41))), "has 41 lines"),
+        (code(f"assert root(4.0) == 2\n# {'x' * 91}"), "cell 8, line 2: has 93 columns, more than 92"),
     ],
 )
 def test_law5_fails_on_a_bad_cell(good, book_of, cell, word):
