@@ -71,7 +71,6 @@ def report(log: Path, status: int) -> None:
 
 def build_html(flags: list[str]) -> int:
     log = ROOT / "_build" / "html.log"
-    shutil.rmtree(HTML.parent / "_modules", ignore_errors=True)  # viewcode renews a page only when its source has changed
     status = jupyter_book(flags, log)
     report(log, status)
     if status == 0:

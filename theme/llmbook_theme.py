@@ -146,6 +146,12 @@ def resolve_module(app: Sphinx, env, node, contnode):
     return nodes.reference("", "", contnode, internal=True, refuri=address + (definition and f"#{definition}"))
 
 
+def renew_module_pages(app: Sphinx):
+    """Remove viewcode's pages before it makes them: it would keep them for an unchanged module in a changed theme."""
+    shutil.rmtree(Path(app.outdir) / "_modules", ignore_errors=True)
+    return []
+
+
 # ---------------------------------------------------------------- API reference
 
 
@@ -230,6 +236,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("html-page-context", dress_page, priority=900)
     app.connect("doctree-read", dress_cells)
     app.connect("missing-reference", resolve_module)
+    app.connect("html-collect-pages", renew_module_pages, priority=400)
     app.add_directive("llmbook-api", ApiReference)
     app.connect("autodoc-process-docstring", dress_docstring, priority=400)  # before napoleon
     app.connect("doctree-read", number_chapter)
