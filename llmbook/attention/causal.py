@@ -65,8 +65,9 @@ def check_attention_shapes(q: Tensor, k: Tensor, v: Tensor) -> None:
 def attention(q: Tensor, k: Tensor, v: Tensor, is_causal: bool = True) -> Tensor:
     """Average the values, weighted by how well each query matches each key.
 
-    Shapes: q [..., T, K], k [..., S, K], v [..., S, K'] -> [..., T, K']. The score
-    matrix [..., T, S] is held in memory, in the dtype of the queries.
+    Shapes: q [..., T, K], k [..., S, K], v [..., S, K'] -> [..., T, K'], where the
+    values may have a width K' of their own. The score matrix [..., T, S] is held in
+    memory, in the dtype of the queries.
 
     Raises:
         ValueError: if the shapes do not fit, or if a causal T exceeds S.
@@ -90,8 +91,8 @@ def fused_attention(q: Tensor, k: Tensor, v: Tensor, is_causal: bool = True) -> 
 
     Same shapes, alignment and errors as `attention`. PyTorch aligns its own causal mask
     to the first key; where that differs, the mask of this book, [T, S] for all heads,
-    is passed instead. The kernel takes four dimensions, as which others are viewed, and
-    needs K' = K on a CPU: for another K' PyTorch stores the scores after all.
+    is passed instead. The kernel takes four dimensions, so other inputs are viewed as
+    four. On a CPU it needs K' = K: for another K' PyTorch stores the scores after all.
 
     Raises:
         ValueError: if the shapes do not fit, or if a causal T exceeds S.
@@ -103,11 +104,10 @@ def fused_attention(q: Tensor, k: Tensor, v: Tensor, is_causal: bool = True) -> 
     T, S, leading = q.shape[-2], k.shape[-2], q.shape[:-2]
     if q.ndim != 4:
         q, k, v = (x.reshape(1, -1, *x.shape[-2:]) for x in (q, k, v))
-    unmasked = not is_causal or 0 < T == S or 1 == T < S
-    mask = None if unmasked else causal_mask(T, S, q.device)
-    mixed = F.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, is_causal=is_causal and T == S
-    )
+    square = is_causal and T == S and T > 0  # where both readings of causal agree
+    sees_all = not is_causal or (T == 1 and S > 1)
+    mask = None if square or sees_all else causal_mask(T, S, q.device)
+    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=square)
     return mixed.reshape(*leading, T, v.shape[-1])
 
 # %% ../../chapters/03_attention/01_causal.ipynb #42400291

@@ -198,7 +198,7 @@ def test_step_by_step_is_all_at_once_with_the_right_positions_only(chunks):
         assert torch.allclose(torch.cat(outputs, dim=1), layer(x), atol=1e-6) == placed
 
 
-def test_rows_padded_on_the_left_keep_their_scores():
+def test_rows_at_different_places_keep_their_scores():
     rope = RotaryEmbedding(8, 32)
     q, k = draw(2, 2, 3, 6, 8)
     rows = torch.stack((torch.arange(6), torch.arange(20, 26)))
