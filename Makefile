@@ -8,11 +8,14 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help env book pdf test export execute lab clean
+.PHONY: help env book pdf test export execute exercises grade lab clean
 
 PYTHON ?= python3
 BOOK_FLAGS ?=
 PYTEST_FLAGS ?=
+SUBMISSIONS ?=
+EXERCISE ?=
+GRADE_FLAGS ?=
 WORKERS ?= 2
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
@@ -35,6 +38,8 @@ help:
 	@echo "make lab       JupyterLab on the chapters"
 	@echo "make export    write llmbook/ from the notebooks"
 	@echo "make execute   run the notebooks and store their outputs   [NB=path] [FRESH=1]"
+	@echo "make exercises make the students' notebooks from the masters"
+	@echo "make grade     grade a folder of notebooks   SUBMISSIONS=folder [EXERCISE=03_attention] [GRADE_FLAGS=--no-hidden-source]"
 	@echo "make clean     remove what was built (keeps .venv and the workspace)"
 
 # ---------------------------------------------------------------- environment
@@ -51,7 +56,7 @@ $(READY): pyproject.toml constraints.txt
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo "make: could not make $(VENV). On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@echo "Installing the pinned environment into $(VENV) (some minutes the first time)"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[book,test]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[book,test,instructor]'
 	@touch $@
 
 # ---------------------------------------------------------------- the book
@@ -72,6 +77,15 @@ execute: export
 
 lab: $(READY)
 	@$(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/chapters
+
+# ---------------------------------------------------------------- exercises
+
+exercises: $(READY)
+	@$(BIN)/python -m exercises.grading.students
+
+grade: $(READY)
+	@[ -n "$(SUBMISSIONS)" ] || { echo "make: name the folder that holds the notebooks: make grade SUBMISSIONS=folder" >&2; exit 2; }
+	@$(BIN)/python -m exercises.grading "$(SUBMISSIONS)" $(if $(EXERCISE),--exercise "$(EXERCISE)") $(GRADE_FLAGS)
 
 # ---------------------------------------------------------------- tests
 

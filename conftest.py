@@ -9,3 +9,11 @@ os.environ.setdefault("PYTHONHASHSEED", "0")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say how many wrong answers the graders have caught."""
+    name = "test_a_mutant_loses_points"
+    caught, survived = (sum(name in report.nodeid for report in terminalreporter.stats.get(kind, [])) for kind in ("passed", "failed"))
+    if caught + survived:
+        terminalreporter.write_line(f"mutants: killed {caught} of {caught + survived}")

@@ -26,7 +26,7 @@ ROOT = THEME.parent
 MATHJAX = "mathjax/es5/tex-mml-chtml.js"
 # What tex-mml-chtml.js may load later: fonts, TeX extensions, the menu, accessibility.
 MATHJAX_PARTS = ("tex-mml-chtml.js", "output/chtml", "input/tex/extensions", "ui", "a11y", "sre")
-APPENDIX = "api/index"  # the first page after the last chapter
+APPENDIX = "guide/exercises"  # the first page after the last chapter
 MODULE = "llmbook-module"  # the type of the badges' references
 DIRECTIVE = re.compile(r"^#\|\s*(\w+):?\s*(.*)$")
 

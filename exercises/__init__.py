@@ -1,0 +1,1 @@
+"""Exercises: masters, the students' notebooks made from them, and the grader."""

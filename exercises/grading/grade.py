@@ -1,0 +1,222 @@
+"""Grade one submission: run its cells in one process, and the master's checks here, on what that process answers."""
+
+from __future__ import annotations
+
+import json
+import linecache
+import math
+import secrets
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import torch
+
+from .masters import Check, Master, tag
+from .session import Limits, Remote, Session, Stopped
+
+SEED_NAME = "grading_seed"
+
+
+@dataclass
+class CheckResult:
+    """What a check found. `status`: passed, failed, not attempted, error, time limit, memory limit, stopped."""
+
+    id: str
+    points: float
+    max_points: float
+    status: str
+    reason: str = ""
+    hidden: bool = False  # the reason comes from the part that students do not see
+
+
+@dataclass
+class QuestionResult:
+    id: str
+    title: str
+    points: float
+    max_points: float
+    status: str
+    checks: list[CheckResult]
+
+
+@dataclass
+class Report:
+    """What a submission earned. `error` says why nothing could be graded; `cells` lists cells that were stopped or raised."""
+
+    file: str
+    exercise: str
+    points: float = 0.0
+    max_points: float = 0.0
+    questions: list[QuestionResult] = field(default_factory=list)
+    cells: list[dict[str, Any]] = field(default_factory=list)
+    error: str = ""
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class NotASubmission(ValueError):
+    """A file that cannot be graded; the message says why."""
+
+
+def read_submission(path: Path, exercises: dict[str, Master], exercise: str | None = None) -> tuple[str, list[str]]:
+    """Return which exercise a notebook belongs to, and the sources of the cells that its author wrote, in order."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        notebook = nbformat.from_dict(nbformat.convert(nbformat.from_dict(content), 4))
+        cells = [(cell.cell_type, "".join(cell.source), tag(cell)) for cell in notebook.cells]
+    except Exception as error:
+        raise NotASubmission(f"not a Jupyter notebook ({type(error).__name__})") from None
+    if exercise is None:
+        claimed = notebook.metadata.get("llmbook", {})
+        claimed = claimed.get("exercise") if isinstance(claimed, dict) else None
+        ids = {str(grader.get("grade_id")) for _, _, grader in cells}
+        overlap = {name: len(ids & {question.id for question in master.questions}) for name, master in exercises.items()}
+        best = max(overlap, key=overlap.get, default=None)
+        exercise = claimed if claimed in exercises else best if best and overlap[best] else None
+    if exercise is None:
+        raise NotASubmission("no cell of it belongs to an exercise; name the exercise with EXERCISE=")
+    if exercise not in exercises:
+        raise NotASubmission(f"there is no exercise {exercise!r}")
+    master = exercises[exercise]
+    mine = {check.id for question in master.questions for check in question.checks} | master.locked
+    return exercise, [source for kind, source, grader in cells
+                      if kind == "code" and source.strip() and not grader.get("grade") and str(grader.get("grade_id")) not in mine]  # fmt: skip
+
+
+class Submission:
+    """Runs a submission's cells, again without the guilty one when one of them ends the process."""
+
+    def __init__(self, cells: list[str], setup: tuple[str, ...], limits: Limits):
+        self.cells, self.setup, self.limits = cells, setup, limits
+        self.end = time.monotonic() + limits.notebook_seconds
+        self.skip: set[int] = set()
+        self.problems: dict[int, dict[str, Any]] = {}
+        self.session: Session | None = None
+
+    def seconds_left(self) -> float:
+        return self.end - time.monotonic()
+
+    def ready(self) -> Session:
+        """A process in which the cells have run."""
+        while self.session is None or self.session.closed.is_set():
+            if self.seconds_left() <= 0:
+                raise Stopped("time limit", f"the notebook's time limit of {self.limits.notebook_seconds:g} s was reached")
+            self.session = Session(self.limits, self.seconds_left)
+            self._run_cells(self.session)
+        return self.session
+
+    def _run_cells(self, session: Session) -> None:
+        for source in self.setup:
+            session.request("cell", source=source)
+        for number, source in enumerate(self.cells):
+            if number in self.skip:
+                continue
+            try:
+                session.request("cell", source=source)
+            except Stopped as stop:
+                self.skip.add(number)
+                self.problems[number] = {"cell": number + 1, "status": stop.status, "reason": str(stop)}
+                return
+            except Exception as error:
+                self.problems[number] = {"cell": number + 1, "status": "error", "reason": text_of(error)}
+
+    def close(self) -> None:
+        if self.session is not None:
+            self.session.close()
+
+
+def text_of(error: BaseException) -> str:
+    where = getattr(error, "where", "")
+    name = "" if type(error).__name__ == "StudentError" else f"{type(error).__name__}: "
+    return f"{name}{error}" + (f" (at {where})" if where else "")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "not enough memory" in str(error)
+
+
+def run_check(check: Check, master: Master, submission: Submission, seed: int, names: tuple[str, ...]) -> CheckResult:
+    """Run one check in this process, with stand-ins for what the submission defines."""
+    result = CheckResult(check.id, 0.0, check.points, "failed")
+    filename = f"<{check.id}>"
+    linecache.cache[filename] = (len(check.source), None, check.source.splitlines(keepends=True), filename)
+    try:
+        session = submission.ready()
+        space: dict[str, Any] = {"__name__": "checks"}
+        for source in master.setup:
+            exec(compile(source, "<setup>", "exec"), space)
+        space[SEED_NAME] = seed
+        there = session.request("names", names=list(names))["names"]
+        space.update({name: Remote(session, {}, name) for name in names if name in there})
+        torch.manual_seed(seed)
+        exec(compile(check.source, filename, "exec"), space)
+        result.status, result.points = "passed", check.points
+    except Stopped as stop:
+        result.status, result.reason = stop.status, str(stop)
+    except NotImplementedError:
+        result.status, result.reason = "not attempted", "the function still raises NotImplementedError"
+    except Exception as error:
+        result.hidden = line_of(error, filename) in check.hidden_lines
+        if is_out_of_memory(error):
+            result.status, result.reason = "memory limit", "the memory limit was reached"
+        elif isinstance(error, AssertionError) and not hasattr(error, "remote"):
+            result.reason = str(error) or "the check does not hold"
+        elif isinstance(error, NameError):
+            result.status, result.reason = "not attempted", str(error)
+        else:
+            result.status = "error" if hasattr(error, "remote") else "failed"
+            result.reason = text_of(error)
+    finally:
+        if submission.session is not None and not submission.session.closed.is_set():
+            try:
+                submission.session.request("forget")
+            except Exception:
+                submission.session.close()
+    return result
+
+
+def line_of(error: BaseException, filename: str) -> int:
+    """The line of a check's source at which an error passed."""
+    trace, line = error.__traceback__, 0
+    while trace is not None:
+        line = trace.tb_lineno if trace.tb_frame.f_code.co_filename == filename else line
+        trace = trace.tb_next
+    return line
+
+
+def grade(path: Path, exercises: dict[str, Master], exercise: str | None = None, limits: Limits = Limits()) -> Report:
+    """Grade one file. Always returns a report; what went wrong stands in it."""
+    start = time.monotonic()
+    try:
+        name, cells = read_submission(path, exercises, exercise)
+    except NotASubmission as error:
+        return Report(path.name, exercise or "", error=str(error))
+    master = exercises[name]
+    report = Report(path.name, name, max_points=master.points)
+    submission = Submission(cells, master.setup, limits)
+    seed = secrets.randbits(31)
+    try:
+        for question in master.questions:
+            results = [run_check(check, master, submission, seed, question.names) for check in question.checks]
+            points = sum(result.points for result in results)
+            report.questions.append(QuestionResult(
+                question.id, question.title, points, question.points, status_of(results), results))  # fmt: skip
+    finally:
+        submission.close()
+    report.points = math.fsum(question.points for question in report.questions)
+    report.cells = [submission.problems[number] for number in sorted(submission.problems)]
+    report.seconds = round(time.monotonic() - start, 2)
+    return report
+
+
+def status_of(results: list[CheckResult]) -> str:
+    """One word for a question: correct, partly correct, or what its first failing check says."""
+    failing = [result for result in results if result.status != "passed"]
+    if not failing:
+        return "correct"
+    return "partly correct" if len(failing) < len(results) else failing[0].status

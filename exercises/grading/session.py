@@ -1,0 +1,267 @@
+"""The grader's side of a submission's process: requests with a time limit, and stand-ins for what the submission defines."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import itertools
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import torch
+
+from . import wire
+
+POLL_SECONDS = 0.05
+START_SECONDS = 60.0
+MAX_PROCESSES = 32
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a submission may take: seconds per cell and per check, seconds in all, bytes of memory, threads."""
+
+    cell_seconds: float = 60.0
+    notebook_seconds: float = 600.0
+    memory_bytes: int = 4 << 30
+    threads: int = 1
+
+
+class Stopped(RuntimeError):
+    """The submission's process is gone; `status` says why: "time limit", "memory limit" or "stopped"."""
+
+    def __init__(self, status: str, message: str):
+        super().__init__(message)
+        self.status = status
+
+
+class StudentError(Exception):
+    """An error in the submission's code whose type Python does not come with."""
+
+
+def forkserver() -> multiprocessing.context.BaseContext:
+    """Processes that are forked from one which has imported what a submission needs, and run nothing else."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "IPython.core.interactiveshell", "exercises.grading.worker"])
+    return context
+
+
+def start_worker(connection, memory_bytes: int, threads: int) -> None:
+    from .worker import serve
+
+    serve(connection, memory_bytes, threads)
+
+
+class Session:
+    """One process of a submission. Every request has a deadline, after which the process and its children are killed."""
+
+    def __init__(self, limits: Limits, seconds_left: Callable[[], float]):
+        self.limits, self.seconds_left = limits, seconds_left
+        self.numbers = itertools.count()
+        self.reason: tuple[str, str] | None = None
+        self.deadline = time.monotonic() + START_SECONDS
+        context = forkserver()
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=start_worker, args=(theirs, limits.memory_bytes, limits.threads), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.closed = threading.Event()
+        self.watch = threading.Thread(target=self._watch, daemon=True)
+        self.watch.start()
+        self.folder = self._receive()["folder"]
+
+    def _watch(self) -> None:
+        """Kill the process when it is late, large, or has too many children."""
+        while not self.closed.wait(POLL_SECONDS):
+            if time.monotonic() > self.deadline:
+                return self._kill("time limit", "the time limit was reached")
+            with contextlib.suppress(psutil.Error):
+                family = [psutil.Process(self.process.pid)]
+                family += family[0].children(recursive=True)
+                if len(family) > MAX_PROCESSES:
+                    return self._kill("stopped", f"more than {MAX_PROCESSES} processes were started")
+                cap = self.limits.memory_bytes + (1 << 30)
+                if sum(member.memory_info().rss for member in family) > cap and sum(map(own_bytes, family)) > cap:
+                    return self._kill("memory limit", "the memory limit was reached")
+
+    def _kill(self, status: str = "stopped", message: str = "") -> None:
+        self.reason = self.reason or (status, message)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process.pid, signal.SIGKILL)
+
+    def _receive(self) -> dict:
+        try:
+            message = self.connection.recv_bytes(wire.MAX_BYTES + (1 << 20))
+        except (EOFError, OSError):
+            self.process.join(1)
+            status, text = self.reason or ("stopped", "the process ended, as by os._exit or a crash")
+            self.close()
+            raise Stopped(status, text) from None
+        try:
+            reply = wire.unpack(message, lambda content: Remote(self, content))
+            if not isinstance(reply, dict):
+                raise wire.WireError("a message that is no answer")
+            return reply
+        except wire.WireError as error:
+            self.close()
+            raise Stopped("stopped", f"the process sent {error}") from None
+
+    def request(self, do: str, **content: Any) -> dict:
+        """Ask the process to do something and return its answer. Raises `Stopped`, or the error that it reports."""
+        number = next(self.numbers)
+        seconds = min(self.limits.cell_seconds, self.seconds_left())
+        self.deadline = time.monotonic() + max(seconds, 0.0)
+        packed = wire.pack({"do": do, "request": number, **content}, remote_handle)
+        try:
+            self.connection.send_bytes(packed)
+        except OSError:
+            pass  # the answer below says why
+        reply = self._receive()
+        self.deadline = time.monotonic() + 24 * 3600
+        if reply.get("request") != number:
+            self.close()
+            raise Stopped("stopped", "the process sent an answer to another question")
+        if "error" in reply:
+            raise rebuild(reply["error"])
+        return reply
+
+    def close(self) -> None:
+        """Kill the process and whatever it has started, and remove its folder."""
+        self.closed.set()
+        self._kill()
+        self.process.join(5)
+        with contextlib.suppress(OSError):
+            self.connection.close()
+        sweep()
+        shutil.rmtree(getattr(self, "folder", ""), ignore_errors=True)
+
+
+def own_bytes(process: psutil.Process) -> int:
+    """The memory that a process does not share with the one from which it was forked; slow to find out."""
+    return process.memory_full_info().uss
+
+
+def sweep() -> None:
+    """Kill what a submission has detached: descendants of this process that are not its own helpers."""
+    for _ in range(3):
+        strays = [child for child in psutil.Process().children(recursive=True) if not is_helper(child)]
+        for stray in strays:
+            with contextlib.suppress(psutil.Error):
+                stray.kill()
+        if not strays:
+            return
+        psutil.wait_procs(strays, timeout=2)
+
+
+def is_helper(process: psutil.Process) -> bool:
+    """Whether a process is multiprocessing's own: the server of forks, or the tracker of resources."""
+    from multiprocessing import forkserver as server
+    from multiprocessing import resource_tracker as tracker
+
+    own = {getattr(server._forkserver, "_forkserver_pid", None), getattr(tracker._resource_tracker, "_pid", None)}
+    return process.pid in own
+
+
+def rebuild(error: Any) -> Exception:
+    """Make an exception of the builtin type that a submission's error had. Nothing but its text is taken over."""
+    error = error if isinstance(error, dict) else {}
+    kind, message = getattr(builtins, str(error.get("kind")), None), str(error.get("message", ""))
+    if isinstance(kind, type) and issubclass(kind, Exception) and kind not in (UnicodeDecodeError, UnicodeEncodeError, UnicodeTranslateError):
+        found = kind(message)
+    else:
+        found = StudentError(f"{error.get('type')}: {message}")
+    found.where = str(error.get("where", ""))
+    found.remote = True
+    return found
+
+
+def remote_handle(value: Any) -> dict:
+    if isinstance(value, Remote):
+        return {"number": value._content["number"]}
+    raise TypeError(f"a check passed a {type(value).__name__} to the submission: only plain data and tensors can be passed")
+
+
+class Remote:
+    """Something in the submission's process that is neither plain data nor a tensor: a function, a class, an object of it."""
+
+    def __init__(self, session: Session, content: Any, name: str | None = None):
+        content = content if isinstance(content, dict) else {}
+        self._session, self._content, self._name = session, content, name
+
+    def _target(self) -> dict:
+        return {"name": self._name} if self._name is not None else {"number": self._content.get("number", 0)}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        tensors = tensors_in([list(args), kwargs])
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+            box: dict = {}
+            outputs = Call.apply(self, args, kwargs, box, *tensors)
+            return put_back(box["result"], iter(outputs if isinstance(outputs, tuple) else (outputs,)))
+        return self._session.request("call", **self._target(), args=list(args), kwargs=kwargs)["value"]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._session.request("attribute", **self._target(), attribute=name)["value"]
+
+    def __len__(self) -> int:
+        return self._session.request("length", **self._target())["value"]
+
+    def __bool__(self) -> bool:
+        raise TypeError("the submission returned an object where a plain value or a tensor was expected")
+
+    __iter__ = None
+    __hash__ = None
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError("the submission returned an object where a plain value or a tensor was expected")
+
+
+class Call(torch.autograd.Function):
+    """A call into the submission's process through which gradients flow: the backward pass is asked for over there."""
+
+    @staticmethod
+    def forward(ctx, remote, args, kwargs, box, *tensors):
+        reply = remote._session.request("call", **remote._target(), args=list(args), kwargs=kwargs)
+        ctx.session, ctx.call, box["result"] = remote._session, reply["request"], reply["value"]
+        outputs = tuple(tensor.detach() for tensor in tensors_in(reply["value"]))
+        flags = [tensor.requires_grad for tensor in tensors_in(reply["value"])]
+        ctx.mark_non_differentiable(*(output for output, flag in zip(outputs, flags, strict=True) if not flag))
+        ctx.flags = flags
+        return outputs
+
+    @staticmethod
+    def backward(ctx, *gradients):
+        given = [gradient if flag else None for gradient, flag in zip(gradients, ctx.flags, strict=True)]
+        found = ctx.session.request("backward", call=ctx.call, gradients=given)["value"]
+        return None, None, None, None, *found
+
+
+def tensors_in(value: Any) -> list[torch.Tensor]:
+    """The tensors in nested lists, tuples and dictionaries, in order."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [tensor for part in value for tensor in tensors_in(part)] if isinstance(value, (list, tuple)) else []
+
+
+def put_back(value: Any, tensors) -> Any:
+    """The same nested value with its tensors replaced, in order."""
+    if isinstance(value, torch.Tensor):
+        return next(tensors)
+    if isinstance(value, dict):
+        return {key: put_back(part, tensors) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(put_back(part, tensors) for part in value)
+    return value

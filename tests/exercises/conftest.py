@@ -1,0 +1,32 @@
+"""Grading of answers to a small exercise."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+from small_exercise import CELLS, notebook
+
+from exercises.grading.grade import grade
+from exercises.grading.masters import read_master
+from exercises.grading.session import Limits
+
+
+@pytest.fixture
+def exercises(tmp_path) -> dict:
+    folder = tmp_path / "masters"
+    folder.mkdir()
+    nbformat.write(notebook(CELLS), folder / "small.ipynb")
+    return {"small": read_master(folder / "small.ipynb")}
+
+
+@pytest.fixture
+def graded(tmp_path, exercises):
+    """Grade a notebook, or the text of a file, under limits of seconds."""
+
+    def run(what, **limits):
+        path = Path(tmp_path) / "anything at all.ipynb"
+        path.write_text(what if isinstance(what, str) else json.dumps(what))
+        return grade(path, exercises, limits=Limits(**{"cell_seconds": 3, "notebook_seconds": 30, "memory_bytes": 1 << 30, **limits}))
+
+    return run

@@ -1,0 +1,208 @@
+"""The grader against submissions that go wrong, and against those that cheat."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from small_exercise import RIGHT, points, submission
+
+from exercises.grading import sandbox
+
+ALL, FIRST, NONE = {"double": 2, "counter": 3}, {"double": 2, "counter": 0}, {"double": 0, "counter": 0}
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="orphans are adopted on Linux only")
+landlocked = pytest.mark.skipif(sandbox.landlock_version() == 0, reason="this system has no Landlock")
+
+
+def processes() -> set[int]:
+    return {child.pid for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE}
+
+
+def status(report, question):
+    return next(q.status for q in report.questions if q.id == question)
+
+
+def test_right_answers_earn_full_marks_and_stubs_none(graded):
+    report = graded(submission(RIGHT))
+    assert points(report) == ALL and report.points == report.max_points == 5 and report.cells == []
+    assert points(graded(submission({}))) == NONE
+
+
+@pytest.mark.parametrize("question", ["double", "counter"])
+def test_an_answer_to_one_question_only_earns_that(graded, question):
+    report = graded(submission({question: RIGHT[question]}))
+    assert points(report) == {**NONE, question: ALL[question]}
+    assert all(q.status == "not attempted" for q in report.questions if q.id != question)
+
+
+WRONG = {
+    "raises": ("raise RuntimeError('no')", "error"),
+    "loops forever": ("while True: pass", "time limit"),
+    "swallows KeyboardInterrupt": ("while True:\n    try:\n        while True: pass\n    except BaseException: pass", "time limit"),
+    "holds the GIL": ("import re\nre.match('(a+)+$', 'a' * 60 + 'b')", "time limit"),
+    "ignores signals": ("import signal\nfor s in (2, 15): signal.signal(s, signal.SIG_IGN)\nwhile True: pass", "time limit"),
+    "leaves": ("import os\nos._exit(0)", "stopped"),
+    "exits": ("raise SystemExit", "error"),
+    "crashes": ("import ctypes\nctypes.string_at(0)", "stopped"),
+    "prints without end": ("while True: print('x' * 10000)", "time limit|error"),
+    "allocates without end": ("x = []\nwhile True: x.append(bytearray(1 << 26))", "error"),
+    "allocates a tensor": ("import torch\nx = torch.ones(1 << 32)", "error"),
+    "is not Python": ("def def def", "error"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_cell_that_goes_wrong_costs_only_its_own_question(graded, name):
+    source, expected = WRONG[name]
+    before = processes()
+    start = time.monotonic()
+    report = graded(submission({"double": RIGHT["double"], "counter": source}))
+    assert points(report) == FIRST
+    assert len(report.cells) == 1 and report.cells[0]["status"] in expected.split("|"), report.cells
+    assert time.monotonic() - start < 20 and len(processes() - before) <= 2  # multiprocessing's own two
+
+
+def test_allocation_by_many_small_pieces_is_stopped(graded):
+    report = graded(submission({**RIGHT, "counter": "x = [[]]\nwhile True: x.append([None] * 100000)"}), cell_seconds=20)
+    assert points(report) == FIRST and report.cells[0]["status"] in ("error", "memory limit")
+
+
+def test_a_function_that_goes_wrong_when_called_costs_only_its_own_question(graded):
+    for body, expected in (("while True: pass", "time limit"), ("import os; os._exit(3)", "stopped"), ("return torch.ones(1 << 32)", "memory limit"),
+                           ("raise KeyError('x')", "error"), ("return None", "failed"), ("return x", "failed")):  # fmt: skip
+        report = graded(submission({**RIGHT, "double": f"def double(x):\n    {body}"}))
+        assert points(report) == {"double": 0, "counter": 3}, body
+        assert status(report, "double") == expected, (body, report.questions[0])
+
+
+def test_the_notebook_has_a_time_limit_of_its_own(graded):
+    start = time.monotonic()
+    report = graded(submission(RIGHT, *["while True: pass"] * 9), notebook_seconds=5)
+    assert report.points < 5 and time.monotonic() - start < 15
+    assert {q.status for q in report.questions} == {"time limit"}
+
+
+@linux
+def test_no_process_is_left_behind(graded):
+    daemon = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        time.sleep(600)\n    os._exit(0)"
+    sandbox.adopt_orphans()
+    before = processes()
+    assert points(graded(submission(RIGHT, daemon, "import subprocess\nsubprocess.Popen(['sleep', '600'], start_new_session=True)"))) == ALL
+    time.sleep(0.2)
+    left = [psutil.Process(pid).cmdline() for pid in processes() - before]
+    assert not [command for command in left if "sleep" in command] and len(left) <= 2, left
+
+
+def test_a_fork_bomb_is_stopped(graded):
+    bomb = "import os, time\nfor _ in range(200):\n    if os.fork() == 0:\n        time.sleep(60)\n        os._exit(0)\ntime.sleep(60)"
+    report = graded(submission(RIGHT, bomb))
+    assert points(report) == ALL and report.cells[0]["status"] in ("stopped", "time limit")
+
+
+@pytest.mark.parametrize("text", ["", "hello", "[]", '{"cells": 3}', '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code"}]}',
+                                  "\x00\x01", json.dumps({"nbformat": 99, "cells": []})])  # fmt: skip
+def test_what_is_no_notebook_gets_a_row_that_says_so(graded, text):
+    report = graded(text)
+    assert report.points == 0 and ("not a Jupyter notebook" in report.error or "no cell of it belongs" in report.error)
+
+
+def test_deleted_and_edited_checks_are_restored(graded):
+    book = submission({"double": RIGHT["double"], "counter": "class Counter: pass"})
+    for cell in book.cells:
+        if cell.metadata.get("nbgrader", {}).get("grade"):
+            cell.source = "pass"
+    assert points(graded(book)) == FIRST
+    book.cells = [cell for cell in book.cells if not cell.metadata.get("nbgrader", {}).get("grade")]
+    assert points(graded(book)) == FIRST
+
+
+def test_a_notebook_without_metadata_is_graded_when_the_exercise_is_named(tmp_path, exercises):
+    from exercises.grading.grade import grade
+
+    book = submission(RIGHT)
+    for cell in book.cells:
+        cell.metadata.clear()
+    path = tmp_path / "bare.ipynb"
+    path.write_text(json.dumps(book))
+    assert "name the exercise" in grade(path, exercises).error
+    assert grade(path, exercises, "small").points == 5
+
+
+ATTACKS = {
+    "strips asserts through IPython": "import ast\nclass Strip(ast.NodeTransformer):\n    def visit_Assert(self, node): return ast.Pass()\n"
+    "get_ipython().ast_transformers.append(Strip())\nget_ipython().input_transformers_cleanup.append(lambda lines: [l for l in lines if 'assert' not in l])",
+    "patches torch": "import torch\ntorch.allclose = torch.equal = torch.isclose = lambda *a, **k: True\ntorch.Tensor.__eq__ = lambda a, b: True\n"
+    "torch.Tensor.allclose = lambda *a, **k: True",
+    "patches builtins": "import builtins\nclass Yes(Exception): pass\nbuiltins.AssertionError = Yes\nbuiltins.all = builtins.any = lambda x: True\n"
+    "builtins.abs = lambda x: 0\nbuiltins.print = lambda *a: None",
+    "equal to everything": "class Any:\n    def __eq__(self, other): return True\n    def __bool__(self): return True\n    def __getattr__(self, n): return self\n"
+    "    def __call__(self, *a, **k): return self\ndef double(x): return Any()\nCounter = Any()",
+    "defines the names that checks use": "class torch:\n    allclose = staticmethod(lambda *a: True)\n    ones = full = randn = Generator = staticmethod(lambda *a, **k: None)\n"
+    "double = lambda x: x\ngrading_seed = 0",
+    "reads the caller's frames": "import sys\ndef double(x):\n    f = sys._getframe()\n    while f:\n        f.f_globals['passed'] = True\n        f = f.f_back\n    return x",
+    "forges answers on every descriptor": "import os, struct, json\nbody = json.dumps({'value': {'dict': {'value': True, 'request': 3}}, 'blobs': []}).encode()\n"
+    "body = struct.pack('<Q', len(body)) + body\nfor fd in range(3, 64):\n    try: os.write(fd, struct.pack('!i', len(body)) + body)\n    except OSError: pass",
+    "collects what the grader may hold": "import gc\nfor o in gc.get_objects():\n    if type(o).__name__ in ('Worker', 'Connection'):\n        o.shell = None",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_tampering_gains_nothing(graded, name):
+    stubs = {"double": "def double(x):\n    return x", "counter": "class Counter:\n    count = 0\n    def add(self, n): return n"}
+    report = graded(submission(stubs, ATTACKS[name]))
+    assert report.points == 0, [(q.id, q.points, [c.reason for c in q.checks]) for q in report.questions]
+
+
+@pytest.mark.parametrize("name", [n for n in ATTACKS if n.startswith(("strips", "patches builtins"))])
+def test_a_right_answer_beside_an_attack_is_still_graded(graded, name):
+    assert points(graded(submission(RIGHT, ATTACKS[name]))) == ALL
+
+
+def test_hidden_inputs_differ_from_run_to_run(graded):
+    remember = "seen = {}\ndef double(x):\n    return torch.full((3,), 2.0) if x.shape == (3,) else 2 * torch.randn(4, generator=torch.Generator().manual_seed(0))"
+    report = graded(submission({**RIGHT, "double": remember}))
+    check = report.questions[0].checks[0]
+    assert check.status == "failed" and check.hidden and check.reason == "every number counts"
+
+
+@landlocked
+def test_the_master_cannot_be_read_by_the_submission(graded, exercises, tmp_path):
+    look = (
+        "import pathlib, subprocess\nfound = []\n"
+        f"for path in [{str(tmp_path / 'masters' / 'small.ipynb')!r}, {__file__!r}, '/etc/shadow']:\n"
+        "    try: found.append(open(path).read())\n    except OSError: pass\n"
+        f"found.append(subprocess.run(['cat', {str(tmp_path / 'masters' / 'small.ipynb')!r}], capture_output=True, text=True).stdout)\n"
+        "def double(x):\n    return 2 * x if not any(found) else x\n"
+    )
+    assert points(graded(submission({"double": look}))) == FIRST
+    tops = [str(Path(__file__).resolve().parents[3]), str(Path.home()), str(tmp_path.parent)]
+    walk = f"import os, sys\nn = [p for top in {tops} for p, d, f in os.walk(top) if not p.startswith((sys.prefix, sys.base_prefix)) and any(x.endswith('.ipynb') for x in f)]\n"
+    assert points(graded(submission({"double": walk + "def double(x):\n    return 2 * x if not n else x"}))) == FIRST
+
+
+@pytest.mark.skipif(sandbox.landlock_version() < 6, reason="needs Landlock with scopes (Linux 6.12)")
+def test_the_grader_cannot_be_signaled_or_reached(graded):
+    kill = "import os, signal\ntry:\n    os.kill(os.getppid(), signal.SIGKILL)\n    ok = False\nexcept PermissionError:\n    ok = True\n"
+    net = "import socket\ntry:\n    socket.create_connection(('127.0.0.1', 9), timeout=1)\n    ok = False\nexcept PermissionError:\n    pass\nexcept OSError:\n    ok = False\n"
+    assert points(graded(submission({"double": kill + net + "def double(x):\n    return 2 * x if ok else x"}))) == FIRST
+
+
+def test_llmbook_cannot_be_imported(graded):
+    report = graded(submission({**RIGHT, "double": "from llmbook.attention.causal import softmax"}))
+    assert points(report) == {"double": 0, "counter": 3} and "solutions" in report.cells[0]["reason"]
+
+
+def test_gradients_flow_through_a_call(exercises, graded):
+    import dataclasses
+
+    from exercises.grading.masters import Check
+
+    source = ("x = torch.tensor([1.0, 2.0], requires_grad=True)\ndouble(x).sum().backward()\nassert x.grad.tolist() == [2, 2]\n"
+              "j = torch.autograd.functional.jacobian(double, torch.ones(2))\nassert j.tolist() == [[2, 0], [0, 2]]")  # fmt: skip
+    small = exercises["small"]
+    question = dataclasses.replace(small.questions[0], checks=(Check("g", 1.0, source),))
+    exercises["small"] = dataclasses.replace(small, questions=(question, *small.questions[1:]))
+    assert points(graded(submission(RIGHT))) == {"double": 1, "counter": 3}
+    assert points(graded(submission({**RIGHT, "double": "def double(x):\n    return 2 * x.detach()"}))) == {"double": 0, "counter": 3}
