@@ -107,7 +107,6 @@ def print_table(reports: list[Report], console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    colors = {"correct": "green", "partly correct": "yellow"}
     table = Table(title="Points by question" if reports else "no notebooks")
     for heading in ("file", "points", "questions", "seconds"):
         table.add_column(heading, justify="right" if heading in ("points", "seconds") else "left")
@@ -115,11 +114,12 @@ def print_table(reports: list[Report], console) -> None:
         if report.error:
             table.add_row(Text(report.file), "0", Text(f"not graded: {report.error}", style="red"), f"{report.seconds:.1f}")
             continue
-        summary = Text()
+        right = sum(question.status == "correct" for question in report.questions)
+        summary = Text(f"{right} of {len(report.questions)} correct\n", style="green" if right else "")
         for question in report.questions:
-            style = colors.get(question.status, "red")
-            summary.append(f"{question.id} {question.points:g}/{question.max_points:g}", style=style)
-            summary.append(f" {question.status}\n" if question.status != "correct" else "\n")
+            if question.status != "correct":
+                points = f"{question.id} {question.points:g}/{question.max_points:g} {question.status}\n"
+                summary.append(points, style="yellow" if question.points else "red")
         summary.rstrip()
         table.add_row(Text(report.file), f"{report.points:g}/{report.max_points:g}", summary, f"{report.seconds:.1f}")
     console.print(table)

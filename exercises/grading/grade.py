@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import linecache
 import math
@@ -154,7 +156,8 @@ def run_check(check: Check, master: Master, submission: Submission, seed: int, n
         there = session.request("names", names=list(names))["names"]
         space.update({name: Remote(session, {}, name) for name in names if name in there})
         torch.manual_seed(seed)
-        exec(compile(check.source, filename, "exec"), space)
+        with contextlib.redirect_stdout(io.StringIO()):
+            exec(compile(check.source, filename, "exec"), space)
         result.status, result.points = "passed", check.points
     except Stopped as stop:
         result.status, result.reason = stop.status, str(stop)
@@ -167,7 +170,9 @@ def run_check(check: Check, master: Master, submission: Submission, seed: int, n
         elif isinstance(error, AssertionError) and not hasattr(error, "remote"):
             result.reason = str(error) or "the check does not hold"
         elif isinstance(error, NameError):
-            result.status, result.reason = "not attempted", str(error)
+            raised = [problem for problem in submission.problems.values() if not problem["reason"].startswith("NotImplementedError")]
+            result.status = "error" if raised else "not attempted"
+            result.reason = str(error) + (", since a cell of yours raised an error or was stopped, see above" if raised else "")
         else:
             result.status = "error" if hasattr(error, "remote") else "failed"
             result.reason = text_of(error)

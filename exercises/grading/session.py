@@ -67,7 +67,8 @@ class Session:
         self.limits, self.seconds_left = limits, seconds_left
         self.numbers = itertools.count()
         self.reason: tuple[str, str] | None = None
-        self.deadline = time.monotonic() + START_SECONDS
+        self.seconds = START_SECONDS
+        self.deadline = time.monotonic() + self.seconds
         context = forkserver()
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=start_worker, args=(theirs, limits.memory_bytes, limits.threads), daemon=True)
@@ -82,7 +83,7 @@ class Session:
         """Kill the process when it is late, large, or has too many children."""
         while not self.closed.wait(POLL_SECONDS):
             if time.monotonic() > self.deadline:
-                return self._kill("time limit", "the time limit was reached")
+                return self._kill("time limit", f"the time limit of {self.seconds:g} s was reached")
             with contextlib.suppress(psutil.Error):
                 family = [psutil.Process(self.process.pid)]
                 family += family[0].children(recursive=True)
@@ -90,7 +91,7 @@ class Session:
                     return self._kill("stopped", f"more than {MAX_PROCESSES} processes were started")
                 cap = self.limits.memory_bytes + (1 << 30)
                 if sum(member.memory_info().rss for member in family) > cap and sum(map(own_bytes, family)) > cap:
-                    return self._kill("memory limit", "the memory limit was reached")
+                    return self._kill("memory limit", f"the memory limit of {self.limits.memory_bytes / 2**30:g} GiB was reached")
 
     def _kill(self, status: str = "stopped", message: str = "") -> None:
         self.reason = self.reason or (status, message)
@@ -119,8 +120,8 @@ class Session:
     def request(self, do: str, **content: Any) -> dict:
         """Ask the process to do something and return its answer. Raises `Stopped`, or the error that it reports."""
         number = next(self.numbers)
-        seconds = min(self.limits.cell_seconds, self.seconds_left())
-        self.deadline = time.monotonic() + max(seconds, 0.0)
+        self.seconds = round(max(min(self.limits.cell_seconds, self.seconds_left()), 0.0), 1)
+        self.deadline = time.monotonic() + self.seconds
         packed = wire.pack({"do": do, "request": number, **content}, remote_handle)
         try:
             self.connection.send_bytes(packed)

@@ -1195,7 +1195,6 @@ class KeyValueCache:
 
     def reset(self) -> None:
         """Forget all tokens."""
-        pass
 
 
 # %% kv-cache: the length counts calls, not tokens

@@ -118,6 +118,18 @@ def test_deleted_and_edited_checks_are_restored(graded):
     assert points(graded(book)) == FIRST
 
 
+def test_forged_points_and_outputs_gain_nothing(graded):
+    book = submission({"double": "def double(x):\n    return x"})
+    book.metadata["llmbook"] = {"exercise": "small", "points": 5}
+    for cell in book.cells:
+        cell.metadata.get("nbgrader", {}).update(points=1000, checksum="0")
+        cell.outputs = [{"output_type": "stream", "name": "stdout", "text": "passed 5 of 5"}]
+    assert points(graded(book)) == NONE
+    for cell in book.cells:  # a check that claims to be an answer is not run as one
+        cell.metadata.get("nbgrader", {}).update(grade=False, solution=True)
+    assert points(graded(book)) == NONE
+
+
 def test_a_notebook_without_metadata_is_graded_when_the_exercise_is_named(tmp_path, exercises):
     from exercises.grading.grade import grade
 
