@@ -23,6 +23,7 @@ from . import wire
 POLL_SECONDS = 0.05
 START_SECONDS = 60.0
 MAX_PROCESSES = 32
+FORKED_BYTES = 400 << 20  # what a process holds before a submission runs in it, shared with its siblings
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Session:
                 family += family[0].children(recursive=True)
                 if len(family) > MAX_PROCESSES:
                     return self._kill("stopped", f"more than {MAX_PROCESSES} processes were started")
-                cap = self.limits.memory_bytes + (1 << 30)
+                cap = self.limits.memory_bytes + FORKED_BYTES
                 if sum(member.memory_info().rss for member in family) > cap and sum(map(own_bytes, family)) > cap:
                     return self._kill("memory limit", f"the memory limit of {self.limits.memory_bytes / 2**30:g} GiB was reached")
 
