@@ -204,7 +204,7 @@ class Remote:
         return {"name": self._name} if self._name is not None else {"number": self._content.get("number", 0)}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        tensors = tensors_in([list(args), kwargs])
+        tensors = wire.tensors_in([list(args), kwargs])
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
             box: dict = {}
             outputs = Call.apply(self, args, kwargs, box, *tensors)
@@ -236,8 +236,8 @@ class Call(torch.autograd.Function):
     def forward(ctx, remote, args, kwargs, box, *tensors):
         reply = remote._session.request("call", **remote._target(), args=list(args), kwargs=kwargs)
         ctx.session, ctx.call, box["result"] = remote._session, reply["request"], reply["value"]
-        outputs = tuple(tensor.detach() for tensor in tensors_in(reply["value"]))
-        flags = [tensor.requires_grad for tensor in tensors_in(reply["value"])]
+        outputs = tuple(tensor.detach() for tensor in wire.tensors_in(reply["value"]))
+        flags = [tensor.requires_grad for tensor in wire.tensors_in(reply["value"])]
         ctx.mark_non_differentiable(*(output for output, flag in zip(outputs, flags, strict=True) if not flag))
         ctx.flags = flags
         return outputs
@@ -247,15 +247,6 @@ class Call(torch.autograd.Function):
         given = [gradient if flag else None for gradient, flag in zip(gradients, ctx.flags, strict=True)]
         found = ctx.session.request("backward", call=ctx.call, gradients=given)["value"]
         return None, None, None, None, *found
-
-
-def tensors_in(value: Any) -> list[torch.Tensor]:
-    """The tensors in nested lists, tuples and dictionaries, in order."""
-    if isinstance(value, torch.Tensor):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [tensor for part in value for tensor in tensors_in(part)] if isinstance(value, (list, tuple)) else []
 
 
 def put_back(value: Any, tensors) -> Any:

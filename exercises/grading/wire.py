@@ -97,3 +97,12 @@ def unpack(message: bytes, handle: Callable[[dict], Any]) -> Any:
         raise
     except (KeyError, TypeError, ValueError, StopIteration, RecursionError, RuntimeError, struct.error) as error:
         raise WireError(f"a message that cannot be read ({type(error).__name__})") from None
+
+
+def tensors_in(value: Any) -> list[torch.Tensor]:
+    """The tensors in nested lists, tuples and dictionaries, in order."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [tensor for part in value for tensor in tensors_in(part)] if isinstance(value, (list, tuple)) else []

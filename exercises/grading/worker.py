@@ -71,9 +71,9 @@ class Worker:
     def call(self, message: dict) -> dict:
         args, kwargs = message["args"], message["kwargs"]
         result = self.target(message)(*args, **kwargs)
-        outputs = tensors_of(result)
+        outputs = wire.tensors_in(result)
         if any(output.requires_grad for output in outputs):
-            self.calls[message["request"]] = (tensors_of([args, kwargs]), outputs)
+            self.calls[message["request"]] = (wire.tensors_in([args, kwargs]), outputs)
         return {"value": result}
 
     def backward(self, message: dict) -> dict:
@@ -89,15 +89,6 @@ class Worker:
         self.objects.clear()
         self.calls.clear()
         return {}
-
-
-def tensors_of(value: object) -> list[torch.Tensor]:
-    """The tensors in nested lists, tuples and dictionaries, in order."""
-    if isinstance(value, torch.Tensor):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [tensor for part in value for tensor in tensors_of(part)] if isinstance(value, (list, tuple)) else []
 
 
 def describe(error: BaseException) -> dict:

@@ -236,7 +236,7 @@ def with_progress(
     """
     if not show:
         return items
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     return tqdm(items, total=total, unit=unit, desc=label, leave=False)
 
