@@ -17,7 +17,7 @@ from pathlib import Path
 CREATE, ADD_RULE, RESTRICT = 444, 445, 446  # system calls, the same numbers on every architecture
 READ = 0b1101  # execute, read a file, read a folder
 RIGHTS_BY_ABI = {1: 13, 2: 14, 3: 15, 5: 16}  # ABI version -> number of rights over files that it knows
-READABLE = ("/usr", "/lib", "/lib64", "/bin", "/dev", "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu",
+READABLE = ("/usr", "/lib", "/lib64", "/bin", "/dev", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu",
             "/etc/ld.so.cache", "/etc/localtime", "/etc/fonts", "/etc/passwd", "/etc/nsswitch.conf", "/etc/alternatives")  # fmt: skip
 PR_SET_NO_NEW_PRIVS, PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE = 38, 36, 4
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import contextlib
 import itertools
-import multiprocessing
 import os
 import shutil
 import signal
@@ -19,6 +18,7 @@ import psutil
 import torch
 
 from . import wire
+from .zygote import Zygote
 
 POLL_SECONDS = 0.05
 START_SECONDS = 60.0
@@ -48,17 +48,14 @@ class StudentError(Exception):
     """An error in the submission's code whose type Python does not come with."""
 
 
-def forkserver() -> multiprocessing.context.BaseContext:
-    """Processes that are forked from one which has imported what a submission needs, and run nothing else."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "IPython.core.interactiveshell", "exercises.grading.worker"])
-    return context
+ZYGOTES: list[Zygote] = []  # one in each grading process, from its first submission on
 
 
-def start_worker(connection, memory_bytes: int, threads: int) -> None:
-    from .worker import serve
-
-    serve(connection, memory_bytes, threads)
+def fork_worker(limits: Limits):
+    """A process for a submission, and the connection to it."""
+    if not ZYGOTES or not ZYGOTES[0].alive():
+        ZYGOTES[:] = [Zygote()]
+    return ZYGOTES[0].fork(limits.memory_bytes, limits.threads)
 
 
 class Session:
@@ -70,11 +67,7 @@ class Session:
         self.reason: tuple[str, str] | None = None
         self.seconds = START_SECONDS
         self.deadline = time.monotonic() + self.seconds
-        context = forkserver()
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=start_worker, args=(theirs, limits.memory_bytes, limits.threads), daemon=True)
-        self.process.start()
-        theirs.close()
+        self.pid, self.connection = fork_worker(limits)
         self.closed = threading.Event()
         self.watch = threading.Thread(target=self._watch, daemon=True)
         self.watch.start()
@@ -86,7 +79,7 @@ class Session:
             if time.monotonic() > self.deadline:
                 return self._kill("time limit", f"the time limit of {self.seconds:g} s was reached")
             with contextlib.suppress(psutil.Error):
-                family = [psutil.Process(self.process.pid)]
+                family = [psutil.Process(self.pid)]
                 family += family[0].children(recursive=True)
                 if len(family) > MAX_PROCESSES:
                     return self._kill("stopped", f"more than {MAX_PROCESSES} processes were started")
@@ -97,15 +90,14 @@ class Session:
     def _kill(self, status: str = "stopped", message: str = "") -> None:
         self.reason = self.reason or (status, message)
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+            os.killpg(self.pid, signal.SIGKILL)
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.process.pid, signal.SIGKILL)
+            os.kill(self.pid, signal.SIGKILL)
 
     def _receive(self) -> dict:
         try:
             message = self.connection.recv_bytes(wire.MAX_BYTES + (1 << 20))
         except (EOFError, OSError):
-            self.process.join(1)
             status, text = self.reason or ("stopped", "the process ended, as by os._exit or a crash")
             self.close()
             raise Stopped(status, text) from None
@@ -141,7 +133,6 @@ class Session:
         """Kill the process and whatever it has started, and remove its folder."""
         self.closed.set()
         self._kill()
-        self.process.join(5)
         with contextlib.suppress(OSError):
             self.connection.close()
         sweep()
@@ -166,12 +157,10 @@ def sweep() -> None:
 
 
 def is_helper(process: psutil.Process) -> bool:
-    """Whether a process is multiprocessing's own: the server of forks, or the tracker of resources."""
-    from multiprocessing import forkserver as server
+    """Whether a process is not a submission's: the one that forks them, or multiprocessing's tracker of resources."""
     from multiprocessing import resource_tracker as tracker
 
-    own = {getattr(server._forkserver, "_forkserver_pid", None), getattr(tracker._resource_tracker, "_pid", None)}
-    return process.pid in own
+    return process.pid in {getattr(tracker._resource_tracker, "_pid", None), *(zygote.process.pid for zygote in ZYGOTES)}
 
 
 def rebuild(error: Any) -> Exception:

@@ -201,6 +201,12 @@ def test_the_grader_cannot_be_signaled_or_reached(graded):
     assert points(graded(submission({"double": kill + net + "def double(x):\n    return 2 * x if ok else x"}))) == FIRST
 
 
+def test_the_only_socket_of_a_submission_is_its_connection(graded):
+    count = ("import os, stat\nn = 0\nfor f in range(3, 512):\n    try:\n        n += stat.S_ISSOCK(os.fstat(f).st_mode)\n"
+             "    except OSError:\n        pass\n")  # fmt: skip
+    assert points(graded(submission({"double": count + "def double(x):\n    return 2 * x if n == 1 else x"}))) == FIRST
+
+
 def test_llmbook_cannot_be_imported(graded):
     report = graded(submission({**RIGHT, "double": "from llmbook.attention.causal import softmax"}))
     assert points(report) == {"double": 0, "counter": 3} and "solutions" in report.cells[0]["reason"]
