@@ -73,7 +73,7 @@ def test_mistakes_of_the_caller_get_a_sentence(arguments, message):
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
 
 
-def test_the_student_notebook_runs_with_stubs_up_to_the_first_check():
+def test_the_student_notebook_has_a_stub_for_every_question():
     notebook = json.loads(student_text(ROOT / "exercises" / "masters" / f"{NAME}.ipynb"))
     stubs = ["".join(cell["source"]) for cell in notebook["cells"] if tag(cell).get("solution")]
-    assert stubs and all("raise NotImplementedError()" in stub for stub in stubs)
+    assert len(stubs) == len(masters()[NAME].questions) and all("raise NotImplementedError()" in stub for stub in stubs)
