@@ -8,10 +8,13 @@ import itertools
 import os
 import shutil
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -51,11 +54,11 @@ class StudentError(Exception):
 ZYGOTES: list[Zygote] = []  # one in each grading process, from its first submission on
 
 
-def fork_worker(limits: Limits):
+def fork_worker(folder: Path, limits: Limits) -> tuple[int, Connection]:
     """A process for a submission, and the connection to it."""
     if not ZYGOTES or not ZYGOTES[0].alive():
         ZYGOTES[:] = [Zygote()]
-    return ZYGOTES[0].fork(limits.memory_bytes, limits.threads)
+    return ZYGOTES[0].fork(folder, limits.memory_bytes, limits.threads)
 
 
 class Session:
@@ -67,11 +70,12 @@ class Session:
         self.reason: tuple[str, str] | None = None
         self.seconds = START_SECONDS
         self.deadline = time.monotonic() + self.seconds
-        self.pid, self.connection = fork_worker(limits)
+        self.folder = Path(tempfile.mkdtemp(prefix="submission-")).resolve()
+        self.pid, self.connection = fork_worker(self.folder, limits)
         self.closed = threading.Event()
         self.watch = threading.Thread(target=self._watch, daemon=True)
         self.watch.start()
-        self.folder = self._receive()["folder"]
+        self._receive()
 
     def _watch(self) -> None:
         """Kill the process when it is late, large, or has too many children."""
@@ -136,7 +140,7 @@ class Session:
         with contextlib.suppress(OSError):
             self.connection.close()
         sweep()
-        shutil.rmtree(getattr(self, "folder", ""), ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def own_bytes(process: psutil.Process) -> int:

@@ -99,13 +99,12 @@ def describe(error: BaseException) -> dict:
     return {"kind": kinds[0] if kinds else "Exception", "type": type(error).__name__, "message": str(error)[:2000], "where": where[:300]}
 
 
-def serve(connection: Connection, memory_bytes: int, threads: int) -> None:
-    """Be the process of one submission until the grader hangs up."""
+def serve(connection: Connection, folder: Path, memory_bytes: int, threads: int) -> None:
+    """Be the process of one submission, which may write to `folder` only, until the grader hangs up."""
     os.setsid()
     quiet = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(quiet, descriptor)
-    folder = Path(tempfile.mkdtemp(prefix="submission-"))
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(HOME=str(folder), TMPDIR=str(folder), IPYTHONDIR=str(folder), MPLBACKEND="Agg", MPLCONFIGDIR=str(folder), PATH="/usr/bin:/bin",
@@ -118,7 +117,7 @@ def serve(connection: Connection, memory_bytes: int, threads: int) -> None:
     worker = Worker(InteractiveShell(user_ns={"__name__": "__main__"}))
     sandbox.limit_resources(memory_bytes)
     sandbox.restrict_files(folder)
-    connection.send_bytes(wire.pack({"folder": str(folder)}, worker.handle))
+    connection.send_bytes(wire.pack({"ready": True}, worker.handle))
     while True:
         try:
             message = wire.unpack(connection.recv_bytes(), worker.local)

@@ -30,10 +30,10 @@ class Zygote:
     def alive(self) -> bool:
         return self.process.poll() is None
 
-    def fork(self, memory_bytes: int, threads: int) -> tuple[int, Connection]:
+    def fork(self, folder: Path, memory_bytes: int, threads: int) -> tuple[int, Connection]:
         """Return the id of a new process for a submission and the grader's end of its connection."""
         ours, theirs = socket.socketpair()
-        socket.send_fds(self.socket, [json.dumps([memory_bytes, threads]).encode()], [theirs.fileno()])
+        socket.send_fds(self.socket, [json.dumps([str(folder), memory_bytes, threads]).encode()], [theirs.fileno()])
         theirs.close()
         answer = self.socket.recv(64)
         if not answer:
@@ -47,16 +47,16 @@ def serve_forks(control: socket.socket) -> None:
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children; the kernel removes them
     while True:
-        message, descriptors, *_ = socket.recv_fds(control, 256, 1)
+        message, descriptors, *_ = socket.recv_fds(control, 8192, 1)
         if not message:
             return
-        (descriptor,), (memory_bytes, threads) = descriptors, json.loads(message)
+        (descriptor,), (folder, memory_bytes, threads) = descriptors, json.loads(message)
         pid = os.fork()
         if pid == 0:
             control.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             try:
-                serve(Connection(descriptor), memory_bytes, threads)
+                serve(Connection(descriptor), Path(folder), memory_bytes, threads)
             finally:
                 os._exit(0)
         os.close(descriptor)
