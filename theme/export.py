@@ -1,6 +1,6 @@
 """Write the package llmbook/ from the notebooks, or check that it is what they would write.
 
-    python theme/export.py            write: nbdev-export, then remove modules whose notebook is gone
+    python theme/export.py            write: nbdev-export, copy texts, then remove what has no source any more
     python theme/export.py --check    change nothing; list every difference and fail if there is one
 """
 
@@ -28,6 +28,8 @@ def exported(root: Path, target: Path) -> Path:
     done = subprocess.run(command, cwd=target, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"nbdev-export failed:\n{done.stderr.strip()[-2000:]}")
+    for texts in sorted((root / "chapters").glob("*/texts")):  # written for the book, read by a module: chapters/01_data/texts
+        shutil.copytree(texts, target / "llmbook" / texts.parent.name.partition("_")[2] / "texts")
     return target / "llmbook"
 
 
@@ -45,16 +47,16 @@ def differences(root: Path) -> list[str]:
     found = []
     for name in sorted(wanted.keys() | present.keys()):
         if name not in present:
-            found.append(f"llmbook/{name} is missing: a notebook exports it. Run `make export` and commit the result.")
+            found.append(f"llmbook/{name} is missing: a chapter exports it. Run `make export` and commit the result.")
         elif name not in wanted:
-            found.append(f"llmbook/{name} has no notebook. Run `make export`, which removes it, and commit the result.")
+            found.append(f"llmbook/{name} has no source in chapters/. Run `make export`, which removes it, and commit the result.")
         elif wanted[name] != present[name]:
             lines = difflib.unified_diff(
                 present[name].splitlines(), wanted[name].splitlines(), f"llmbook/{name}", "exported", lineterm="", n=1
             )
             shown = "\n".join("    " + line for line in list(lines)[:20])
             found.append(
-                f"llmbook/{name} differs from its notebook. Edit the notebook, never the module; run `make export` and "
+                f"llmbook/{name} differs from its source in chapters/. Edit that, never the package; run `make export` and "
                 f"commit the result.\n{shown}"
             )
     return found

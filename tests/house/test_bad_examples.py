@@ -196,13 +196,13 @@ def test_law4_fails_on_a_module_edited_by_hand(good, book_of):
     book = book_of(good)
     module = book.root / "llmbook" / "first" / "base.py"
     module.write_text(module.read_text().replace("math.sqrt(x)", "x ** 0.5"))
-    only(laws.law4_export(book), "llmbook/first/base.py differs from its notebook", "+    return math.sqrt(x)")
+    only(laws.law4_export(book), "llmbook/first/base.py differs from its source", "+    return math.sqrt(x)")
 
 
 def test_law4_fails_on_a_stale_and_on_a_missing_module(good, book_of):
     book = book_of(good)
     (book.root / "llmbook" / "first" / "base.py").rename(book.root / "llmbook" / "first" / "old.py")
-    only(laws.law4_export(book), "llmbook/first/base.py is missing", "llmbook/first/old.py has no notebook")
+    only(laws.law4_export(book), "llmbook/first/base.py is missing", "llmbook/first/old.py has no source")
 
 
 def test_the_check_of_make_test_fails_on_a_difference_and_make_export_cures_it(good, book_of):
