@@ -2,30 +2,71 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
+import itertools
 import json
+import math
 import os
+import random
+import subprocess
 import sys
 import sysconfig
 import tokenize
+import tracemalloc
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import zstandard
 from datatrove.data import Document
+from datatrove.pipeline.readers import JsonlReader, ParquetReader
+from datatrove.pipeline.writers import JsonlWriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmbook.data.documents import (
+    TEXT_READERS,
+    HubSource,
     Skipped,
     SourceError,
+    SourceFile,
+    assign_files,
+    choose_split,
+    declared_encoding,
     decode_text,
     document_kind,
+    error_line,
+    file_documents,
+    first_bad_byte,
     folder_documents,
+    hub_documents,
+    is_blank,
+    is_hub_source,
+    json_value,
     jsonl_documents,
+    list_files,
+    list_folder,
+    list_stdlib,
     make_document,
     open_source,
+    open_stream,
+    own_metadata,
+    parquet_documents,
+    parse_hub_source,
+    read_files,
+    reader_for,
+    row_document,
+    row_metadata,
     stdlib_documents,
+    take_documents,
+    zstd_chunks,
 )
 
 
@@ -93,9 +134,32 @@ def test_what_does_not_decode_is_named_by_its_byte(data, name, message):
 
 
 def test_kinds():
-    assert [document_kind(name) for name in ("a.PY", "b/c.rs", "a.txt", "a.md", "Makefile")] == ["code"] * 2 + [
-        "prose"
-    ] * 3
+    names = {"code": ("a.PY", "b/c.rs", "a.sql"), "prose": ("a.txt", "a.md", "Makefile"), "html": ("a.html", "b/A.HTM", "c.xhtml")}
+    assert all(document_kind(name) == kind for kind in names for name in names[kind])
+
+
+@settings(deadline=None)
+@given(st.binary())
+def test_the_first_bad_byte_is_where_decoding_stops(data):
+    words = first_bad_byte(data)
+    if words is None:
+        assert data.decode("utf-8", errors="surrogateescape").encode() == data
+    else:
+        good = int(words.split()[1])
+        data[:good].decode("utf-8")
+        with pytest.raises(UnicodeDecodeError):
+            data[: good + 4].decode("utf-8")
+
+
+def test_other_files_declare_nothing():
+    assert declared_encoding(b"# coding: latin-1\n", "a.txt") == "utf-8-sig"
+    assert declared_encoding(b"# coding: latin-1\n", "A.PY") == "iso-8859-1"
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_blank_is_what_strip_leaves_empty(text):
+    assert is_blank(text) == (not text.strip())
 
 
 # ---------------------------------------------------------------- folders
@@ -126,10 +190,12 @@ def test_a_folder_in_the_order_of_names(folder):
     documents = list(folder_documents(folder, skipped))
     assert all(isinstance(document, Document) for document in documents)
     assert [document.id for document in documents] == ["a.txt", "a/z.py", "b.txt", "r1", "rows.jsonl:4"]
-    assert documents[0].metadata == {"kind": "prose", "bytes": 6} and documents[1].metadata["kind"] == "code"
+    assert documents[0].metadata == {"kind": "prose", "bytes": 6, "source": "a.txt"}
+    assert documents[1].metadata["kind"] == "code" and documents[3].metadata["source"] == "rows.jsonl:1"
     assert skipped == [
         Skipped("a/empty.py", "empty", "no characters but white space"),
         Skipped("a/latin.txt", "undecodable", "byte 3 (0xe9) is not utf-8"),
+        Skipped("rows.jsonl:3", "empty", "no characters but white space"),
     ]
 
 
@@ -168,6 +234,7 @@ def test_unreadable_files_and_folders_are_skipped_with_a_reason(folder, monkeypa
     assert sorted(skipped) == [
         Skipped("a", "unreadable", "Permission denied"),
         Skipped("b.txt", "unreadable", "Permission denied"),
+        Skipped("rows.jsonl:3", "empty", "no characters but white space"),
     ]
 
 
@@ -206,13 +273,14 @@ def test_jsonl_comes_back(tmp_path_factory, texts):
     rows = [json.dumps({"id": f"d{n}", "text": text, "metadata": {"n": n}}) for n, text in enumerate(texts)]
     data = "\n".join(rows).encode()
     (folder / "a.jsonl").write_bytes(data)
-    (folder / "b.jsonl.gz").write_bytes(gzip.compress(data))
-    for name in ("a.jsonl", "b.jsonl.gz"):
+    (folder / "b.jsonl.gz").write_bytes(gzip.compress(data[:20]) + gzip.compress(data[20:]))
+    (folder / "c.jsonl.zst").write_bytes(zstandard.compress(data[:20]) + zstandard.compress(data[20:]))
+    for name in ("a.jsonl", "b.jsonl.gz", "c.jsonl.zst"):
         documents = list(open_source(folder / name))
         assert [document.text for document in documents] == texts
         assert [document.id for document in documents] == [f"d{n}" for n in range(len(texts))]
         assert all(
-            document.metadata == {"kind": "prose", "n": n, "bytes": len(texts[n].encode())}
+            document.metadata == {"kind": "prose", "n": n, "bytes": len(texts[n].encode()), "source": f"{name}:{n + 1}"}
             for n, document in enumerate(documents)
         )
 
@@ -231,6 +299,10 @@ def test_jsonl_comes_back(tmp_path_factory, texts):
         (b'{"text": "\\ud800"}', "not UTF-8"),
         (b'{"text": "x", "id": "\\ud800"}', "not UTF-8"),
         (b'{"text": "x", "metadata": {"a": ["\\ud800"]}}', "not UTF-8"),
+        (b'{"text": "x", "\\ud800": 1}', "not UTF-8"),
+        (b'{"text": "\xed\xa0\x80"}', "not UTF-8"),
+        (b'{"text": NaN}', 'field "text"'),
+        (b'{"text": "x", "a": ' + b"[" * 600 + b"]" * 600 + b"}", "not valid JSON|nested too deeply"),
         (b"[" * 100_000, "not valid JSON"),
         (b"1" * 5000, "not valid JSON"),
     ],
@@ -253,19 +325,523 @@ def test_a_row_keeps_its_kind(tmp_path):
     assert [document.metadata["kind"] for document in jsonl_documents(path)] == ["code", "code", "prose"]
 
 
-@pytest.mark.parametrize("damage", ["truncated", "no gzip", "flipped"])
-def test_a_damaged_gzip_file(tmp_path, damage):
-    data = bytearray(gzip.compress(b"".join(b'{"text": "row %d"}\n' % n for n in range(1000))))
+def test_what_a_row_says_besides_its_text_becomes_metadata():
+    row = {"text": "x", "id": 7, "url": "u", "metadata": {"n": 1, "url": "old"}, "media": [], "score": math.nan}
+    document = row_document(row, "rows:1")
+    assert document.id == "7"
+    assert document.metadata == {"n": 1, "url": "u", "score": None, "kind": "prose", "bytes": 1, "source": "rows:1"}
+    assert row_metadata({"text": "x", "metadata": '{"a": 1}'}) == {"a": 1}
+    assert row_metadata({"text": "x", "metadata": "words"}) == {"metadata": "words"}
+    assert row_metadata({"text": "x", "metadata": None}) == {} == row_metadata({"text": "x"})
+    assert row_document({"text": "x", "source": "the web"}, "rows:1").metadata["source"] == "the web"
+    assert own_metadata("{}") == {} and own_metadata("[") is None and own_metadata(3) is None
+
+
+def test_numbers_that_json_lacks_become_none(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "x", "a": NaN, "b": [Infinity, 1e999, 1.5]}')
+    (document,) = jsonl_documents(path)
+    assert document.metadata["a"] is None and document.metadata["b"] == [None, None, 1.5]
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+other = st.floats() | st.dates() | st.datetimes() | st.times() | st.binary() | st.decimals() | st.timedeltas()
+
+
+@settings(deadline=None, max_examples=50)
+@given(plain, st.lists(other))
+def test_json_values(value, others):
+    assert json_value(value) == value
+    written = json.dumps(json_value([value, tuple(others), {1: others}]), allow_nan=False)
+    assert json.loads(written)[0] == value
+
+
+def test_dates_keep_their_meaning():
+    values = {"d": date(2024, 5, 1), "t": time(12, 30), "b": b"\x01\xff", "n": Decimal("1.50"), "l": timedelta(days=2)}
+    assert json_value(values) == {"d": "2024-05-01", "t": "12:30:00", "b": "01ff", "n": "1.50", "l": "2 days, 0:00:00"}
+    assert datetime.fromisoformat(json_value(datetime(2024, 5, 1, 12))) == datetime(2024, 5, 1, 12)
+
+
+def rows_of(count: int) -> bytes:
+    return b"".join(b'{"text": "row %d", "id": "%d"}\n' % (n, n) for n in range(count))
+
+
+def until_error(documents) -> tuple[list[Document], str]:
+    found = []
+    with pytest.raises(SourceError) as caught:
+        for document in documents:
+            found.append(document)
+    assert one_line(caught.value)
+    return found, str(caught.value)
+
+
+compress = {".gz": gzip.compress, ".zst": zstandard.compress}
+
+
+@pytest.mark.parametrize("ending", compress)
+@pytest.mark.parametrize("damage", ["truncated", "not compressed", "flipped"])
+def test_a_damaged_stream(tmp_path, damage, ending):
+    data = bytearray(compress[ending](rows_of(1000)))
     if damage == "truncated":
         data = data[: len(data) // 2]
-    elif damage == "no gzip":
+    elif damage == "not compressed":
         data = b'{"text": "plain"}'
     else:
         data[len(data) // 2] ^= 0xFF
-    (tmp_path / "a.jsonl.gz").write_bytes(data)
-    with pytest.raises(SourceError) as caught:
-        list(open_source(tmp_path / "a.jsonl.gz"))
-    assert one_line(caught.value) and "a.jsonl.gz" in str(caught.value)
+        data = data[:-4]
+    path = tmp_path / f"a.jsonl{ending}"
+    path.write_bytes(data)
+    assert "a.jsonl" in until_error(jsonl_documents(path))[1]
+    with pytest.raises(SourceError):
+        list(open_source(path))
+
+
+@pytest.mark.parametrize("ending", compress)
+@pytest.mark.parametrize("frames", [1, 3])
+def test_all_lines_before_the_cut_arrive(tmp_path, ending, frames):
+    whole = [compress[ending](rows_of(count := 20_000))] * frames
+    path = tmp_path / f"a.jsonl{ending}"
+    path.write_bytes(b"".join(whole)[:-20])
+    found, message = until_error(jsonl_documents(path))
+    assert [document.id for document in found] == [str(n % count) for n in range(len(found))]
+    assert len(found) > count * frames - 15_000 and f"after line {len(found)}:" in message
+    path.write_bytes(b"".join(whole))
+    assert sum(1 for _ in jsonl_documents(path)) == count * frames
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.binary(max_size=300), max_size=4), st.integers(1, 50))
+def test_zstandard_frames(pieces, size):
+    skippable = (0x184D2A50).to_bytes(4, "little") + (3).to_bytes(4, "little") + b"abc"
+    data = skippable.join(zstandard.compress(piece) for piece in pieces)
+    assert b"".join(zstd_chunks(BytesIO(data), size)) == b"".join(pieces)
+    if data:
+        with pytest.raises(EOFError):
+            list(zstd_chunks(BytesIO(data[:-1]), size))
+
+
+@pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
+def test_streams_are_closed(tmp_path, ending):
+    path = tmp_path / f"A.JSONL{ending.upper()}"
+    path.write_bytes(compress.get(ending, bytes)(b"line\nline\n"))
+    with open_stream(path) as file:
+        assert file.readlines() == [b"line\n"] * 2
+    assert file.closed
+
+
+def test_no_compressed_file_takes_much_memory():
+    worst = max(map(len, zstd_chunks(BytesIO(zstandard.compress(bytes(200_000_000))))))
+    assert worst < 64e6
+
+
+@pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
+def test_memory_does_not_grow_with_the_file(tmp_path, ending):
+    peaks, draw = [], random.Random(0)
+    for count in (1000, 8000):
+        rows = (json.dumps({"text": " ".join(draw.choices(["some", "words"], k=100))}) for _ in range(count))
+        path = tmp_path / f"{count}.jsonl{ending}"
+        path.write_bytes(compress.get(ending, bytes)("\n".join(rows).encode()))
+        tracemalloc.start()
+        assert sum(1 for _ in open_source(path)) == count
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0] + 100_000
+
+
+# ---------------------------------------------------------------- datatrove's readers as oracles
+
+
+def shape(documents) -> list[tuple]:
+    ours = ("kind", "bytes", "source", "file_path")
+    return [
+        (item.id, item.text, {key: value for key, value in item.metadata.items() if key not in ours}) for item in documents
+    ]
+
+
+@pytest.fixture
+def many_rows() -> list[dict]:
+    draw = random.Random(0)
+    return [
+        {
+            "id": f"row-{n}",
+            "text": "".join(draw.choices("ab \n\u2028\u00e9\U0001f600\"\\", k=draw.randrange(1, 60))) + "x",
+            "metadata": {"n": n, "tags": ["a", "b"]},
+            "url": f"https://example.org/{n}",
+            "score": n / 7,
+        }
+        for n in range(700)
+    ]
+
+
+@pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
+def test_json_lines_as_datatrove_reads_them(tmp_path, many_rows, ending):
+    data = "".join(json.dumps(row, ensure_ascii=row["metadata"]["n"] % 2 == 0) + "\n" for row in many_rows).encode()
+    (tmp_path / f"a.jsonl{ending}").write_bytes(compress.get(ending, bytes)(data))
+    found = shape(open_source(tmp_path))
+    assert found == shape(JsonlReader(str(tmp_path))()) and len(found) == 700
+    assert [(row["id"], row["text"]) for row in many_rows] == [(name, text) for name, text, _ in found]
+
+
+@pytest.mark.parametrize("group", [1000, 64])
+def test_parquet_as_datatrove_reads_it(tmp_path, many_rows, group):
+    pq.write_table(pa.Table.from_pylist(many_rows), tmp_path / "a.parquet", row_group_size=group)
+    found = shape(open_source(tmp_path))
+    assert found == shape(ParquetReader(str(tmp_path))()) and len(found) == 700
+
+
+def test_a_data_set_is_the_same_in_every_format(tmp_path, many_rows):
+    data = "".join(json.dumps(row) + "\n" for row in many_rows).encode()
+    for ending in ("", ".gz", ".zst"):
+        (tmp_path / f"a.jsonl{ending}").write_bytes(compress.get(ending, bytes)(data))
+    pq.write_table(pa.Table.from_pylist(many_rows), tmp_path / "a.parquet", row_group_size=100)
+    first, *others = ([(d.id, d.text, d.metadata | {"source": ""}) for d in open_source(p)] for p in tmp_path.iterdir())
+    assert len(others) == 3 and all(found == first for found in others)
+
+
+def test_what_datatrove_writes_comes_back(tmp_path, folder):
+    documents = list(folder_documents(folder))
+    with JsonlWriter(str(tmp_path / "out"), compression="gzip") as writer:
+        for document in documents:
+            writer.write(document)
+    found = list(open_source(tmp_path / "out"))
+    assert [(d.id, d.text, d.metadata) for d in found] == [(d.id, d.text, d.metadata) for d in documents]
+
+
+# ---------------------------------------------------------------- Parquet
+
+
+def test_columns_of_all_types(tmp_path):
+    table = pa.table(
+        {
+            "text": pa.array(["a", "b"], pa.large_string()),
+            "id": pa.array([1, 2]),
+            "day": pa.array([date(2024, 5, 1)] * 2),
+            "at": pa.array([datetime(2024, 5, 1, 12, 30)] * 2, pa.timestamp("us", tz="UTC")),
+            "price": pa.array([Decimal("1.50"), None], pa.decimal128(5, 2)),
+            "hash": pa.array([b"\x00\xff"] * 2),
+            "nested": pa.array([{"a": [1.0, math.inf]}] * 2),
+            "pairs": pa.array([[("k", 1)]] * 2, pa.map_(pa.string(), pa.int64())),
+            "label": pa.array(["x", "y"]).dictionary_encode(),
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    documents = list(open_source(tmp_path / "a.parquet"))
+    assert [(d.id, d.text) for d in documents] == [("1", "a"), ("2", "b")]
+    found = {key: documents[0].metadata[key] for key in table.column_names[2:]}
+    assert found == {
+        "day": "2024-05-01",
+        "at": "2024-05-01T12:30:00+00:00",
+        "price": "1.50",
+        "hash": "00ff",
+        "nested": {"a": [1.0, None]},
+        "pairs": [["k", 1]],
+        "label": "x",
+    }
+    assert documents[1].metadata["price"] is None
+    assert all(json.loads(json.dumps(d.metadata, allow_nan=False)) == d.metadata for d in documents)
+
+
+def test_only_the_columns_that_are_asked_for(tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["a", "b"], "id": ["1", "2"], "url": ["u", "v"]}), path)
+    assert [(d.id, "url" in d.metadata) for d in parquet_documents(path)] == [("1", True), ("2", True)]
+    assert [d.id for d in parquet_documents(path, columns=["text"])] == ["a.parquet:1", "a.parquet:2"]
+    readers = TEXT_READERS | {".parquet": partial(parquet_documents, columns=["text", "id"])}
+    assert [d.metadata for d in open_source(path, readers=readers)][0] == {
+        "kind": "prose", "bytes": 1, "source": "a.parquet:1"
+    }  # fmt: skip
+
+
+def test_parquet_rows_without_text(tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["a", " ", None, "b"]}), path)
+    skipped = []
+    found, message = until_error(parquet_documents(path, "a.parquet", skipped))
+    assert [d.text for d in found] == ["a"] and message.startswith("a.parquet:3: ")
+    assert skipped == [Skipped("a.parquet:2", "empty", "no characters but white space")]
+    pq.write_table(pa.table({"content": ["a"]}), path)
+    assert until_error(parquet_documents(path))[1] == 'a.parquet: has no column "text" (but content)'
+    pq.write_table(pa.table({"text": pa.array([], pa.string())}), path)
+    assert list(open_source(path)) == []
+
+
+def test_a_damaged_parquet_file_is_one_clear_line(tmp_path):
+    path, draw = tmp_path / "a.parquet", random.Random(0)
+    pq.write_table(pa.table({"text": [f"row {n} " * 9 for n in range(500)]}), path, write_page_checksum=True)
+    good = path.read_bytes()
+    texts = [document.text for document in parquet_documents(path)]
+    damaged = [good[: draw.randrange(len(good))] for _ in range(10)] + [b"", b"PAR1", b"x" * 500]
+    for _ in range(60):
+        data = bytearray(good)
+        data[draw.randrange(len(data) - 200)] ^= 1 << draw.randrange(8)
+        damaged.append(bytes(data))
+    errors = 0
+    for data in damaged:
+        path.write_bytes(data)
+        try:
+            found = [document.text for document in parquet_documents(path)]
+            assert found == texts  # a bit that nothing depends on, as in a statistic
+        except SourceError as error:
+            assert one_line(error)
+            errors += 1
+    assert errors > 40
+
+
+def test_parquet_text_that_is_not_utf8(tmp_path):
+    path = tmp_path / "a.parquet"
+    array = pa.array([b"caf\xe9"]).view(pa.string())
+    pq.write_table(pa.table({"text": array}), path)
+    assert "utf-8" in until_error(parquet_documents(path))[1]
+
+
+# ---------------------------------------------------------------- files, readers, tasks
+
+
+def test_the_longest_ending_counts():
+    def other(path, name, skipped):
+        yield make_document("other", name)
+
+    readers = TEXT_READERS | {".gz": other, ".warc.gz": other}
+    assert reader_for("a.jsonl.gz", readers) is jsonl_documents and reader_for("a.b.JSONL") is jsonl_documents
+    assert reader_for("x/a.tar.gz", readers) is other is reader_for("a.warc.gz", readers)
+    assert [reader_for(name) for name in ("README", "a.png", "x.py/README", "py", "a.", "")] == [None] * 6
+    assert reader_for(".py") is reader_for("a.PY") is TEXT_READERS[".py"]
+
+
+def test_a_reader_is_plugged_in(folder, tmp_path):
+    def csv_documents(path, name, skipped):
+        for number, row in enumerate(csv.DictReader(io.StringIO(path.read_text())), 1):
+            yield row_document(row, f"{name}:{number}")
+
+    (folder / "a" / "t.csv").write_text('text,lang\n"one, two",en\nthree,en\n')
+    readers = TEXT_READERS | {".csv": csv_documents}
+    found = [(d.id, d.text) for d in open_source(folder, readers=readers) if "csv" in d.id]
+    assert found == [("a/t.csv:1", "one, two"), ("a/t.csv:2", "three")]
+    assert not [d for d in open_source(folder) if "csv" in d.id]
+    assert len(list(open_source(folder / "a" / "t.csv", readers=readers))) == 2
+    with pytest.raises(SourceError, match="known ending"):
+        open_source(folder / "a" / "t.csv")
+
+
+def test_files_are_listed_before_they_are_read(folder):
+    files = list_files(folder)
+    assert [file.name for file in files] == ["a.txt", "a/empty.py", "a/latin.txt", "a/z.py", "b.txt", "rows.jsonl"]
+    assert all(file.bytes == file.path.stat().st_size == len(file.path.read_bytes()) for file in files)
+    assert shape(read_files(files)) == shape(open_source(folder))
+    assert list_files(folder / "b.txt") == [SourceFile("b.txt", folder / "b.txt", 6)]
+    assert list_files("stdlib") == list_stdlib() and len(list_stdlib()) > 500
+    (folder / "b.txt").unlink()
+    skipped = []
+    list(read_files(files, skipped=skipped))
+    assert Skipped("b.txt", "unreadable", "No such file or directory") in skipped
+    with pytest.raises(SourceError, match="no reader"):
+        list(read_files([SourceFile("a.png", folder / "a/image.png", 4)]))
+
+
+def test_a_file_that_vanishes_while_listing_is_reported(folder, monkeypatch):
+    original = Path.stat
+
+    def gone(self, **kwargs):
+        if self.name == "b.txt" and sys._getframe(1).f_code.co_name == "list_folder":
+            raise FileNotFoundError(2, "No such file or directory", str(self))
+        return original(self, **kwargs)
+
+    monkeypatch.setattr(Path, "stat", gone)
+    skipped = []
+    assert "b.txt" not in [file.name for file in list_folder(folder, skipped=skipped)]
+    assert skipped == [Skipped("b.txt", "unreadable", "No such file or directory")]
+
+
+def files_of(sizes) -> list[SourceFile]:
+    return [SourceFile(str(number), Path(), size) for number, size in enumerate(sizes)]
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 10) | st.integers(0, 10**12), max_size=40), st.integers(1, 50))
+def test_blocks_are_contiguous_and_balanced(sizes, tasks):
+    files = files_of(sizes)
+    blocks = assign_files(files, tasks)
+    assert len(blocks) == tasks and list(itertools.chain(*blocks)) == files
+    for block in blocks:
+        assert abs(sum(file.bytes for file in block) * tasks - sum(sizes)) <= tasks * max(sizes, default=0)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=7), st.integers(1, 4))
+def test_the_largest_block_is_at_most_twice_the_smallest_possible(sizes, tasks):
+    cuts = itertools.combinations_with_replacement(range(len(sizes) + 1), tasks - 1)
+    best = min(max(sum(sizes[a:b]) for a, b in itertools.pairwise((0, *cut, len(sizes)))) for cut in cuts)
+    found = max(sum(file.bytes for file in block) for block in assign_files(files_of(sizes), tasks))
+    assert best <= found <= 2 * best
+
+
+def test_tasks_by_hand():
+    blocks = assign_files(files_of([6, 2, 2, 2, 4]), 3)
+    assert [[file.bytes for file in block] for block in blocks] == [[6], [2, 2], [2, 4]]
+    assert assign_files([], 2) == [[], []] and assign_files(files_of([0, 0]), 2) == [files_of([0, 0]), []]
+    for tasks in (0, -1):
+        with pytest.raises(ValueError, match=f"not to {tasks}"):
+            assign_files([], tasks)
+
+
+def test_many_tasks_read_the_corpus_of_one(folder, many_rows):
+    pq.write_table(pa.Table.from_pylist(many_rows), folder / "a" / "more.parquet")
+    alone = [(d.id, d.text, d.metadata) for d in open_source(folder)]
+    assert len(alone) > 700
+    for tasks in (1, 2, 3, 8, 20):
+        blocks = assign_files(list_files(folder), tasks)
+        assert [(d.id, d.text, d.metadata) for block in blocks for d in read_files(block)] == alone
+
+
+# ---------------------------------------------------------------- data sets of the hub
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("hub") / "tiny"
+    (root / "stories").mkdir(parents=True)
+    (root / "lines").mkdir()
+    number = itertools.count()
+    for shard, count in enumerate((3, 1, 4, 2)):
+        texts = [f"story {next(number)}" for _ in range(count)]
+        days = [date(2024, 5, 1)] * count
+        name = root / "stories" / f"train-{shard:05}-of-00004.parquet"
+        pq.write_table(pa.table({"text": texts, "day": days}), name, row_group_size=2)
+    pq.write_table(pa.table({"text": ["held out"]}), root / "stories" / "test-00000-of-00001.parquet")
+    pq.write_table(pa.table({"body": ["no text"]}), root / "other.parquet")
+    pq.write_table(pa.table({"text": ["good", " ", None, "never"]}), root / "gaps.parquet")
+    files = {"stories": {"train": "stories/train-*", "test": "stories/test-*"}}
+    files |= {"bodies": {"train": "other.parquet"}, "gaps": {"train": "gaps.parquet"}}
+    files |= {"halves": {"left": "gaps.parquet", "right": "other.parquet"}, "single": {"left": "stories/test-*"}}
+    lines = ["---", "configs:"]
+    for config, splits in files.items():
+        lines += [f"- config_name: {config}", "  data_files:"]
+        lines += [line for split, path in splits.items() for line in (f"  - split: {split}", f"    path: {path}")]
+    (root / "README.md").write_text("\n".join([*lines, "---", "# Tiny", ""]))
+    return root
+
+
+def test_shards_of_a_hub_folder_are_read_in_order(hub):
+    import datasets
+
+    documents = list(open_source(f"hf:{hub}:stories"))
+    rows = datasets.load_dataset(str(hub), "stories", split="train", streaming=True)
+    assert [d.text for d in documents] == [row["text"] for row in rows] == [f"story {n}" for n in range(10)]
+    assert documents[3].id == "tiny:stories:train:1:1" and documents[9].id == "tiny:stories:train:3:2"
+    assert documents[0].metadata == {
+        "day": "2024-05-01", "kind": "prose", "bytes": 7, "source": "tiny:stories:train:0:1"
+    }  # fmt: skip
+    assert [d.text for d in open_source(f"hf:{hub}:stories:test")] == ["held out"]
+    assert [d.text for d in open_source(f"hf:{hub}:single")] == ["held out"]
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 3, 4, 7])
+def test_hub_tasks_joined_are_one(hub, tasks):
+    source = f"hf:{hub}:stories"
+    alone = [(d.id, d.text, d.metadata) for d in hub_documents(source)]
+    parts = [hub_documents(source, task=task, tasks=tasks) for task in range(tasks)]
+    assert [(d.id, d.text, d.metadata) for part in parts for d in part] == alone
+
+
+def test_limit_reads_no_further(hub, tmp_path):
+    assert [d.text for d in open_source(f"hf:{hub}:gaps", limit=1)] == ["good"]
+    assert [d.text for d in open_source(f"hf:{hub}:stories", limit=4)] == [f"story {n}" for n in range(4)]
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n{"text": "b"}\nbroken')
+    for source in (tmp_path, tmp_path / "a.jsonl"):
+        assert [d.text for d in open_source(source, limit=2)] == ["a", "b"]
+        assert list(open_source(source, limit=0)) == []
+        with pytest.raises(SourceError, match="a.jsonl:3"):
+            list(open_source(source, limit=3))
+    assert len(list(open_source("stdlib", limit=5))) == 5
+    for source in ("stdlib", tmp_path, tmp_path / "a.jsonl", f"hf:{hub}:stories"):
+        with pytest.raises(ValueError, match="not -1"):
+            open_source(source, limit=-1)
+    assert [*take_documents(iter("abc"), None)] == [*"abc"]
+
+
+def test_hub_rows_without_text(hub):
+    skipped = []
+    found, message = until_error(open_source(f"hf:{hub}:gaps", skipped))
+    assert [d.text for d in found] == ["good"] and message.startswith("tiny:gaps:train:0:3: ")
+    assert skipped == [Skipped("tiny:gaps:train:0:2", "empty", "no characters but white space")]
+
+
+def test_json_lines_in_the_hubs_layout(tmp_path):
+    (tmp_path / "data").mkdir()
+    for shard in range(2):
+        rows = "".join(json.dumps({"text": f"{shard} {n}", "id": f"{shard}-{n}"}) + "\n" for n in range(3))
+        (tmp_path / "data" / f"train-{shard:05}-of-00002.jsonl.gz").write_bytes(gzip.compress(rows.encode()))
+    expected = [(f"{shard}-{n}", f"{shard} {n}") for shard in range(2) for n in range(3)]
+    assert [(d.id, d.text) for d in open_source(f"hf:{tmp_path}")] == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("", "Config name is missing.*stories"),
+        (":nothing", "nothing.*not found.*stories"),
+        (":stories:nothing", "no split 'nothing' .it has test, train"),
+        (":halves", "no split 'train' .it has left, right"),
+        (":bodies", 'no column "text" .but body'),
+        ("/missing", "no such folder"),
+        (":a:b:c", "hf:OWNER/NAME"),
+    ],
+)
+def test_a_hub_source_that_cannot_be_used_is_one_clear_line(hub, config, message):
+    with pytest.raises(SourceError, match=message) as caught:
+        open_source(f"hf:{hub}{config}")
+    assert one_line(caught.value)
+
+
+def test_a_broken_shard_is_an_error_after_the_good_rows(hub, tmp_path):
+    (tmp_path / "data").mkdir()
+    for shard in range(2):
+        name = tmp_path / "data" / f"train-{shard:05}-of-00002.parquet"
+        pq.write_table(pa.table({"text": [f"{shard}"]}), name)
+    name.write_bytes(name.read_bytes()[:-9])
+    found, message = until_error(open_source(f"hf:{tmp_path}"))
+    assert [d.text for d in found] == ["0"] and "cannot read on after" in message
+
+
+def test_without_the_library(hub, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(SourceError, match=r"pip install 'llmbook\[hub\]'"):
+        open_source("hf:owner/name")
+
+
+def test_without_a_network():
+    code = "from llmbook.data.documents import open_source as o\ntry: o('hf:owner/name')\nexcept ValueError as e: print(e)"
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"HF_HUB_OFFLINE": "1"}, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.startswith("cannot open hf:owner/name: Couldn't reach 'owner/name'") and run.stdout.count("\n") == 1
+
+
+def test_names_of_hub_sources(tmp_path, monkeypatch):
+    assert parse_hub_source("hf:o/n") == HubSource("o/n") == ("o/n", None, None)
+    assert parse_hub_source("hf:o/n::test") == HubSource("o/n", None, "test")
+    assert is_hub_source("hf:") and not is_hub_source("stdlib") and not is_hub_source(Path("hf:x"))
+    for wrong in ("hf:", "hf::a", "hf:.", "hf:a:b:c:d"):
+        with pytest.raises(SourceError, match="hf:OWNER/NAME"):
+            parse_hub_source(wrong)
+    (tmp_path / "o" / "n").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert parse_hub_source("hf:./o/n:c").name == str(tmp_path / "o" / "n")
+    with pytest.raises(SourceError, match="write hf:./o/n"):
+        parse_hub_source("hf:o/n")
+    assert choose_split({"only": 1}, HubSource("o/n")) == "only"
+
+
+@pytest.mark.parametrize(("task", "tasks"), [(1, 1), (-1, 2), (0, 0)])
+def test_tasks_that_do_not_exist(hub, task, tasks):
+    with pytest.raises(ValueError, match="not one of"):
+        hub_documents(f"hf:{hub}:stories", task=task, tasks=tasks)
+    with pytest.raises(SourceError, match="not a list of files"):
+        list_files(f"hf:{hub}:stories")
 
 
 # ---------------------------------------------------------------- one door
@@ -316,6 +892,27 @@ def test_an_unreadable_source(folder, name, monkeypatch):
     assert one_line(caught.value)
 
 
+def test_a_single_file_that_is_skipped_as_a_whole_is_an_error(folder):
+    def nothing(path, name, skipped):
+        skipped.append(Skipped(name if "whole" in name else f"{name}:1", "odd", "why"))
+        yield from ()
+
+    readers = {".odd": nothing}
+    (folder / "whole.odd").touch()
+    (folder / "parts.odd").touch()
+    with pytest.raises(SourceError, match="whole.odd is odd: why"):
+        file_documents(folder / "whole.odd", readers)
+    skipped = []
+    assert list(open_source(folder / "parts.odd", skipped, readers)) == [] and skipped == [Skipped("parts.odd:1", "odd", "why")]
+
+
+def test_error_lines():
+    assert error_line(OSError(2, "No such file")) == "No such file" and error_line(ValueError()) == "ValueError"
+    assert "\n" not in error_line(ValueError("one\n  two")) and len(error_line(ValueError("x" * 9999))) <= 300
+
+
 def test_make_document_counts_bytes_not_characters():
     assert make_document("é", "a.txt", {"bytes": 99}).metadata["bytes"] == 2
+    assert make_document("x", "a.html", {"kind": "table"}).metadata["kind"] == "html"
+    assert make_document("x", "a", {"kind": "html"}, "b:3").metadata == {"kind": "html", "bytes": 1, "source": "b:3"}
     assert tokenize.detect_encoding(BytesIO(b"").readline)[0] == "utf-8"
