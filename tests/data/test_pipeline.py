@@ -1,45 +1,73 @@
-"""The corpus artifact: what is in it, what its key depends on, and what it does with sources that cannot be used."""
+"""The corpus: what is in it, what its key depends on, workers and executors that do not change it, and runs that are killed."""
 
 from __future__ import annotations
 
 import errno
+import importlib.util
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from slurm_commands import install as install_slurm
 
 from llmbook.data import pipeline
-from llmbook.data.documents import SourceError, make_document
+from llmbook.data.documents import SourceError, SourceFile, open_source, read_files
 from llmbook.data.pipeline import (
     CorpusConfig,
     EmptyCorpus,
     build_corpus,
     is_held_out,
+    make_plan,
     read_corpus,
     read_report,
-    source_fingerprint,
     waterfall,
+    write_corpus,
 )
-from llmbook.preliminaries.workspace import Workspace, WorkspaceFull
+from llmbook.data.steps import READERS, exact_copies, source_fingerprint
+from llmbook.preliminaries.workspace import (
+    ArtifactDamaged,
+    Workspace,
+    WorkspaceError,
+    WorkspaceFull,
+    read_artifact,
+    verify_artifact,
+)
 
-PROSE = "it was the best of times and it was the worst of times number {} so we have to be content with that much "
+SENTENCE = "It was the best of times and it was the worst of times, number {}, so we have to be content with that much. "
+LETTER = (
+    "The {} report of the harbor says that a ship has come in with tea, and that the people of the town went to meet it. "
+    "Nobody had written to them of a {} in the night. The captain, who knows the coast and has a good crew, kept to the deep water. "
+    "We have asked the owner to be at the {} on Monday. That will be the end of a long story, and of the work of many hands. "
+    "With the {} came letters, some old, and one that was to be read to all of us. It spoke of rain, of roads, and of a new bridge."
+)
+
+
+def letter(*words: str) -> str:
+    return LETTER.format(*words)
 
 
 @pytest.fixture
 def source(tmp_path):
     folder = tmp_path / "source"
     folder.mkdir()
-    base = " ".join(f"the word{n} and" for n in range(100))
+    first = letter("first", "storm", "office", "tide")
     texts = {
-        "a.txt": base,
-        "b.txt": base.replace("word50", "changed"),
-        "c.txt": base,
-        "d.txt": "too short",
-        "e.txt": " ".join(f"to have other{n}" for n in range(60)),
+        "a.txt": first,
+        "b.txt": first.replace("rain", "snow"),
+        "c.txt": first,
+        "d.txt": "Too short.",
+        "e.txt": "A garden needs water in the morning. The roots of the beans go deep, and that is the reason to be patient with them. "
+        "Those who have clay to work with add sand. Those who have sand add leaves. In March, nothing is to be seen above the "
+        "ground. By May the first row is up to the knee, and birds come to look at it. We put a net over the row. "
+        "It does not keep the snails away, which come at night and leave nothing of the young plants.",
     }
     for name, text in texts.items():
         (folder / name).write_text(text)
@@ -57,43 +85,65 @@ def build(home, source, **changes):
     return build_corpus(home, CorpusConfig(source=str(source), **changes), progress=False)
 
 
+def rows_of(corpus):
+    return [json.loads(line) for line in corpus.file("removed.jsonl").read_text().splitlines()]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files of a corpus that may not depend on who made it."""
+    kept = [*folder.glob("documents/*"), folder / "removed.jsonl", folder / "report.json"]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in kept}
+
+
 def test_a_small_corpus_with_its_account(home, source):
     artifact = build(home, source)
-    assert [(item.id, item.metadata["kind"]) for item in read_corpus(artifact)] == [
-        ("a.txt", "prose"),
-        ("e.txt", "prose"),
-    ]
+    assert [(item.id, item.metadata["kind"]) for item in read_corpus(artifact)] == [("a.txt", "prose"), ("e.txt", "prose")]
     report = read_report(artifact)
     assert report["skipped"] == {"undecodable": 1, "empty": 1}
-    assert [(name, count) for name, count, _ in waterfall(report)] == [
+    assert [(name, count) for name, count, _ in waterfall(report) if count] == [
         ("read", 5),
         ("word count", -1),
-        ("exact duplicate", -1),
         ("near duplicate", -1),
+        ("exact duplicate", -1),
         ("kept", 2),
     ]
     sizes = [size for _, _, size in waterfall(report)]
     assert sizes[0] + sum(sizes[1:-1]) == sizes[-1] == sum(len(item.text) for item in read_corpus(artifact))
-    rows = [json.loads(line) for line in artifact.file("removed.jsonl").read_text().splitlines()]
-    assert [(row.get("id", row.get("name")), row["reason"]) for row in rows] == [
+    rows = [(row.get("id", row.get("name")), row["reason"]) for row in rows_of(artifact)]
+    assert rows == [
         ("f.txt", "undecodable"),
         ("g.py", "empty"),
         ("d.txt", "word count"),
-        ("c.txt", "exact duplicate"),
         ("b.txt", "near duplicate"),
+        ("c.txt", "exact duplicate"),
     ]
+    details = {row["id"]: row["detail"] for row in rows_of(artifact) if "id" in row}
+    assert details["c.txt"] == "1.00 like a.txt" and re.fullmatch(r"0\.\d\d like a\.txt", details["b.txt"])
 
 
-def test_without_quality_rules(home, source):
-    assert [item.id for item in read_corpus(build(home, source, quality=False))] == ["a.txt", "d.txt", "e.txt"]
+def test_without_rules(home, source):
+    corpus = build(home, source, quality=False, languages=(), toxicity=False, mask=False)
+    assert [item.id for item in read_corpus(corpus)] == ["a.txt", "d.txt", "e.txt"]
+
+
+def test_masks_are_put_in_before_copies_are_sought(home, tmp_path):
+    folder = tmp_path / "source"
+    folder.mkdir()
+    for name, address in (("a.txt", "ann@ships.org"), ("b.txt", "bob@tea.net")):
+        (folder / name).write_text(letter("first", "storm", "office", "tide") + f" Write to {address} for more of it.")
+    corpus = build(home, folder)
+    assert [item.id for item in read_corpus(corpus)] == ["a.txt"] and "ann@ships.org" not in next(read_corpus(corpus)).text
+    assert [(row["id"], row["detail"]) for row in rows_of(corpus)] == [("b.txt", "1.00 like a.txt")]
+    assert "masks" in read_report(corpus)["rewritten"]
+    assert len(list(read_corpus(build(home, folder, mask=False, jaccard_threshold=1.0)))) == 2
+    names = [name for name, _, _ in waterfall(read_report(corpus))]
+    assert names == ["read", "rewritten by masks", "exact duplicate", "kept"]
 
 
 def test_the_corpus_is_a_source_that_gives_the_same_corpus(home, source):
     first = build(home, source)
-    second = build(home, first.file("corpus.jsonl"))
-    assert [(a.id, a.text, a.metadata) for a in read_corpus(first)] == [
-        (b.id, b.text, b.metadata) for b in read_corpus(second)
-    ]
+    second = build(home, first.path / "documents")
+    assert [(a.text, a.metadata) for a in read_corpus(first)] == [(b.text, b.metadata) for b in read_corpus(second)]
 
 
 def test_the_key_depends_on_content_and_settings_and_not_on_the_place(home, source, tmp_path):
@@ -110,13 +160,29 @@ def test_the_key_depends_on_content_and_settings_and_not_on_the_place(home, sour
     assert len(others | {first.key}) == 5
 
 
-@given(st.lists(st.tuples(st.text(), st.text()), max_size=3), st.lists(st.tuples(st.text(), st.text()), max_size=3))
-@settings(deadline=None)
-def test_different_documents_have_different_fingerprints(a, b):
-    def fingerprint(pairs):
-        return source_fingerprint(make_document(text, name) for name, text in pairs)
+@given(st.lists(st.tuples(st.text(), st.binary()), max_size=3), st.lists(st.tuples(st.text(), st.binary()), max_size=3))
+@settings(deadline=None, max_examples=50)
+def test_different_files_have_different_fingerprints(tmp_path_factory, a, b):
+    folder = tmp_path_factory.mktemp("files")
 
-    assert (fingerprint(a) == fingerprint(b)) == (a == b)
+    def fingerprint(pairs, prefix):
+        files = []
+        for number, (name, data) in enumerate(pairs):
+            path = folder / f"{prefix}{number}"
+            path.write_bytes(data)
+            files.append(SourceFile(name, path, len(data)))
+        return source_fingerprint(files)
+
+    assert (fingerprint(a, "a") == fingerprint(b, "b")) == (a == b)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1)), max_size=20))
+def test_exact_copies_are_those_of_a_dictionary(pairs):
+    import numpy as np
+
+    first: dict = {}
+    expected = {n: first[pair] for n, pair in enumerate(pairs) if first.setdefault(pair, n) != n}
+    assert exact_copies(np.array(pairs, dtype="<u8").reshape(-1, 2)) == expected
 
 
 @pytest.mark.parametrize(
@@ -144,14 +210,14 @@ def test_an_empty_corpus_is_refused_with_the_reasons(home, tmp_path, files, mess
     ("name", "data", "message"),
     [
         ("missing", None, "No such file"),
-        ("latin.txt", b"caf\xe9", "byte 3"),
         ("rows.jsonl", b'{"text": "a"}\n{"text"', "rows.jsonl:2: not valid JSON"),
         ("rows.jsonl", b'{"words": "a"}', 'field "text"'),
         ("rows.jsonl", b"", "holds no text"),
+        ("rows.parquet", b"PAR1 but not really", "rows.parquet"),
         ("picture.png", b"x", "known ending"),
     ],
 )
-def test_a_bad_source_leaves_earlier_artifacts_intact(home, source, tmp_path, name, data, message):
+def test_a_bad_source_leaves_earlier_artifacts_intact(home, source, tmp_path, capfd, name, data, message):
     before = build(home, source)
     path = tmp_path / name
     if data is not None:
@@ -160,12 +226,36 @@ def test_a_bad_source_leaves_earlier_artifacts_intact(home, source, tmp_path, na
         build(home, path)
     assert "\n" not in str(caught.value)
     assert home.artifacts() == [before] and home.load("corpus") == before
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("threshold", [0, 1.5, -0.1, float("nan")])
 def test_an_impossible_threshold(threshold):
     with pytest.raises(ValueError, match="jaccard_threshold"):
         CorpusConfig(jaccard_threshold=threshold)
+
+
+@pytest.mark.parametrize("name", ["limit", "tasks"])
+def test_an_impossible_count(name):
+    with pytest.raises(ValueError, match=f"{name} is a number from 1, not 0"):
+        CorpusConfig(**{name: 0})
+
+
+def test_unknown_formats_and_executors(source, tmp_path, home):
+    config = CorpusConfig(str(source))
+    with pytest.raises(ValueError, match="unknown format 'csv': choose one of jsonl, parquet"):
+        write_corpus(tmp_path / "out", config, "csv")
+    with pytest.raises(ValueError, match="unknown executor 'dask'"):
+        write_corpus(tmp_path / "out", config, executor="dask")
+    with pytest.raises(ValueError, match="workers"):
+        write_corpus(tmp_path / "out", config, workers=0)
+    with pytest.raises(ValueError, match="sbatch"):
+        write_corpus(tmp_path / "out", config, executor="slurm")
+    with pytest.raises(ValueError, match="no tlh; the model knows en"):
+        write_corpus(tmp_path / "out", CorpusConfig(str(source), languages=("tlh",)))
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ValueError, match="--out"):
+        build_corpus(home, config, executor="slurm")
 
 
 def test_a_full_disk(home, source, monkeypatch):
@@ -183,17 +273,213 @@ def test_a_full_disk(home, source, monkeypatch):
 
 def test_a_damaged_corpus_is_rebuilt(home, source):
     artifact = build(home, source)
-    path = artifact.file("corpus.jsonl")
+    path = artifact.file("documents/00000.jsonl")
     good = path.read_bytes()
-    path.write_bytes(good.replace(b"word1", b"word7", 1))
-    assert build(home, source).file("corpus.jsonl").read_bytes() == good
+    path.write_bytes(good.replace(b"storm", b"stork", 1))
+    assert build(home, source).file("documents/00000.jsonl").read_bytes() == good
 
 
-def test_text_survives_the_way_through_the_file(home, tmp_path):
-    strange = PROSE.format('\u2028 \u0085 \x1c \x0b \ufeff \U0001f600 \\u0041 "quoted"') * 4
+def test_text_survives_the_way_through_the_files(tmp_path):
+    strange = (SENTENCE.format('\u2028 \u0085 \x1c \x0b \ufeff \U0001f600 \\u0041 "quoted"') + "\n") * 4
     path = tmp_path / "rows.jsonl"
-    path.write_text(json.dumps({"id": "strange", "text": strange}) + "\n")
-    assert [item.text for item in read_corpus(build(home, path))] == [strange]
+    path.write_text(json.dumps({"id": "strange", "text": strange, "metadata": {"when": "today", "n": 3}}) + "\n")
+    plain = {"quality": False, "languages": (), "toxicity": False, "mask": False}
+    for form in ("jsonl", "parquet"):
+        corpus = write_corpus(tmp_path / form, CorpusConfig(str(path), **plain), form)
+        (document,) = read_corpus(corpus)
+        assert document.text == strange and document.id == "strange"
+        assert {"when": "today", "n": 3}.items() <= document.metadata.items()
+
+
+def test_limit(tmp_path, source):
+    corpus = write_corpus(tmp_path / "out", CorpusConfig(str(source), limit=2))
+    assert read_report(corpus)["read"]["documents"] == 2
+
+
+# ---------------------------------------------------------------- workers, tasks, executors
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """A source of a dozen files in several formats, with copies across files."""
+    import gzip
+
+    folder = tmp_path_factory.mktemp("pages")
+    library = [item for item in open_source("stdlib") if 2_000 < len(item.text) < 20_000][:220]
+    for number in range(10):
+        part = library[number * 20 : number * 20 + 25]  # five documents are also in the next file
+        lines = "".join(json.dumps({"id": item.id, "text": item.text, "metadata": {"kind": "code"}}) + "\n" for item in part)
+        (folder / f"{number}.jsonl.gz").write_bytes(gzip.compress(lines.encode(), mtime=0))
+    (folder / "note.txt").write_text(letter("first", "storm", "office", "tide"))
+    (folder / "page.html").write_text(f"<html><title>x</title><body><p>{letter('second', 'fire', 'market', 'flood')}</p></body></html>")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def one_worker(pages, tmp_path_factory):
+    corpus = write_corpus(tmp_path_factory.mktemp("one") / "out", CorpusConfig(str(pages), tasks=5))
+    assert read_report(corpus)["removed"]["exact duplicate"]["documents"] >= 40
+    assert len(list(corpus.path.glob("documents/*"))) == 5
+    return corpus
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_the_number_of_workers_changes_nothing(pages, one_worker, tmp_path, workers, capfd):
+    corpus = write_corpus(tmp_path / "out", CorpusConfig(str(pages), tasks=5), workers=workers)
+    assert contents(corpus.path) == contents(one_worker.path)
+    assert {path.name for path in corpus.path.iterdir()} == {
+        "documents", "manifest.json", "removed.jsonl", "report.json", "settings.json", "waterfall.png",
+    }  # fmt: skip
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 12])
+def test_tasks_change_only_where_files_end(pages, one_worker, tmp_path, tasks):
+    corpus = write_corpus(tmp_path / "out", CorpusConfig(str(pages), tasks=tasks), "parquet")
+    assert len(list(corpus.path.glob("documents/*.parquet"))) == tasks
+    assert [(a.id, a.text, a.metadata) for a in read_corpus(corpus)] == [(a.id, a.text, a.metadata) for a in read_corpus(one_worker)]
+    assert read_report(corpus) == read_report(one_worker)
+
+
+def test_ray_gives_the_same_corpus(pages, one_worker, tmp_path):
+    pytest.importorskip("ray")
+    code = (
+        "import sys; from llmbook.data.pipeline import *\n"
+        "write_corpus(sys.argv[1], CorpusConfig(sys.argv[2], tasks=5), executor='ray', workers=2)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "out"), str(pages)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "out") == contents(one_worker.path)
+    verify_artifact(read_artifact(tmp_path / "out"))
+
+
+def test_slurm_gives_the_same_corpus(pages, one_worker, tmp_path, monkeypatch):
+    jobs = tmp_path / "jobs"
+    monkeypatch.setenv("PATH", f"{install_slurm(jobs)}{os.pathsep}{os.environ['PATH']}")
+    config = CorpusConfig(str(pages), tasks=5)
+    run = {"executor": "slurm", "workers": 2, "partition": "big", "time": "01:30:00"}
+    assert write_corpus(tmp_path / "out", config, **run) is None
+    assert contents(tmp_path / "out") == contents(one_worker.path)
+    scripts = [path.read_text() for path in sorted(jobs.glob("job-*.slurm"), key=lambda path: int(path.stem[4:]))]
+    arguments = [(jobs / f"job-{n}.arguments").read_text() for n in range(1, len(scripts) + 1)]
+    names = [re.search(r"--job-name=(\S+)", script)[1] for script in scripts]
+    assert names[::2] == [f"llmbook-{phase}" for phase in ("filter", "copies", "write", "finish")]  # between them: statistics
+    arrays = [re.search(r"--array=(\S+)", script)[1] for script in scripts[::2]]
+    assert arrays == ["0-4%2", "0-0%1", "0-4%2", "0-0%1"]
+    for script in scripts:
+        assert script.startswith("#!/bin/bash\n") and "#SBATCH --partition=big" in script and "#SBATCH --time=01:30:00" in script
+        assert "--qos" not in script and str(Path(sys.executable).parent) in script
+    for before, argument in zip((1, 3, 5), arguments[2::2]):  # each phase waits until the one before it has ended well
+        assert f"--dependency=afterok:{before}" in argument
+    again = write_corpus(tmp_path / "out", config, **run)
+    assert again is not None and len(list(jobs.glob("job-*.slurm"))) == len(scripts)
+
+
+# ---------------------------------------------------------------- restart
+
+
+def start(source, out, workers):
+    code = (
+        "import sys; from llmbook.data.pipeline import *\n"
+        "if __name__ == '__main__':\n"
+        "    write_corpus(sys.argv[1], CorpusConfig(sys.argv[2], tasks=5), workers=int(sys.argv[3]))"
+    )
+    return subprocess.Popen([sys.executable, "-c", code, str(out), str(source), str(workers)], start_new_session=True)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("moment", ["filter/completions/*", "accounts/03-*.jsonl", "found/*", "write/completions/*"])
+def test_a_killed_run_goes_on_without_loss_or_repetition(pages, one_worker, tmp_path, workers, moment):
+    out = tmp_path / "out"
+    process = start(pages, out, workers)
+    deadline = time.time() + 120
+    while not list((out / ".work").glob(moment)) and process.poll() is None and time.time() < deadline:
+        time.sleep(0.002)
+    was_running = process.poll() is None
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if was_running:
+        assert not (out / "manifest.json").exists()
+    corpus = write_corpus(out, CorpusConfig(str(pages), tasks=5))
+    assert contents(out) == contents(one_worker.path)
+    verify_artifact(corpus)
+    assert not (out / ".work").exists()
+
+
+def test_a_restart_runs_only_what_is_left(pages, one_worker, tmp_path, monkeypatch):
+    out, config = tmp_path / "out", CorpusConfig(str(pages), tasks=5)
+    seen, original_mask = [], pipeline.mask_document
+
+    def watched(document):
+        seen.append(document.id)
+        if len(seen) == 120:
+            raise KeyboardInterrupt
+        return original_mask(document)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(pipeline, "mask_document", watched)
+        write_corpus(out, config)
+    ended = len(list((out / ".work" / "filter" / "completions").iterdir()))
+    assert 0 < ended < 5
+    first = [SourceFile(*file) for block in make_plan(config).blocks[:ended] for file in block]
+    before = sum(1 for _ in read_files(first, READERS, []))
+    total = read_report(one_worker)["read"]["documents"]
+    count = []
+    with monkeypatch.context() as patch:
+        original = pipeline.extract_document
+        patch.setattr(pipeline, "extract_document", lambda document: count.append(1) or original(document))
+        write_corpus(out, config)
+    assert len(count) == total - before
+    assert contents(out) == contents(one_worker.path)
+
+
+def test_a_folder_in_use_is_refused(source, tmp_path):
+    config = CorpusConfig(str(source))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x")
+    with pytest.raises(WorkspaceError, match="holds other files"):
+        write_corpus(tmp_path / "mine", config)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+    corpus = write_corpus(tmp_path / "out", config)
+    assert write_corpus(tmp_path / "out", config) == corpus
+    with pytest.raises(WorkspaceError, match="another quality"):
+        write_corpus(tmp_path / "out", CorpusConfig(str(source), quality=False))
+    (source / "h.txt").write_text("more")
+    with pytest.raises(WorkspaceError, match="another source_sha256"):
+        write_corpus(tmp_path / "out", config)
+    verify_artifact(corpus)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(WorkspaceError, match="cannot write"):
+        write_corpus(tmp_path / "file" / "out", config)
+
+
+def test_a_finished_corpus_is_verified(source, tmp_path):
+    config = CorpusConfig(str(source))
+    corpus = write_corpus(tmp_path / "out", config)
+    path = corpus.file("documents/00000.jsonl")
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ArtifactDamaged, match="documents/00000.jsonl"):
+        write_corpus(tmp_path / "out", config)
+
+
+def test_a_data_set_in_the_layout_of_the_hub(tmp_path):
+    pytest.importorskip("datasets")
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = tmp_path / "set"
+    (folder / "data").mkdir(parents=True)
+    texts = [letter(f"number {n}", f"storm of {n * 7}", f"office {n * n}", f"tide {n + 50}") + SENTENCE.format(n) * n for n in range(6)]
+    for part in range(2):
+        table = pa.table({"text": texts[part * 3 : part * 3 + 3], "url": [f"u{part}{n}" for n in range(3)]})
+        pq.write_table(table, folder / "data" / f"train-0000{part}-of-00002.parquet")
+    config = CorpusConfig(f"hf:{folder}", quality=False, jaccard_threshold=1.0)
+    corpus = write_corpus(tmp_path / "out", config)
+    assert sorted(item.text for item in read_corpus(corpus)) == sorted(texts)
+    two = write_corpus(tmp_path / "two", CorpusConfig(f"hf:{folder}", quality=False, jaccard_threshold=1.0, tasks=2), workers=2)
+    assert sorted(item.text for item in read_corpus(two)) == sorted(texts)
+    assert len({item.id for item in read_corpus(two)}) == 6
 
 
 # ---------------------------------------------------------------- held out
@@ -229,7 +515,7 @@ def test_the_corpus_of_the_book_is_the_same_in_every_process(tmp_path):
     code = (
         "import sys; from llmbook.preliminaries.workspace import Workspace; from llmbook.data.pipeline import *;"
         "a = build_corpus(Workspace(sys.argv[1]), CorpusConfig(), progress=False);"
-        "print(a.key, a.manifest['files']['corpus.jsonl']['sha256'])"
+        "print(a.key, sorted((name, entry['sha256']) for name, entry in a.manifest['files'].items()))"
     )
     outputs = set()
     for seed in ("1", "2"):
@@ -244,9 +530,10 @@ def test_the_corpus_of_the_book_is_the_same_in_every_process(tmp_path):
     assert 0.01 < sum(item.metadata["bytes"] for item in held_out) / report["kept"]["bytes"] < 0.12
 
 
-def test_progress_is_shown_only_when_asked(home, source, capsys):
+def test_progress_is_shown_only_when_asked(home, source, capfd):
     build(home, source)
-    assert capsys.readouterr().err == ""
-    build_corpus(home, CorpusConfig(source=str(source), version=2), progress=True)
-    assert "reading" in capsys.readouterr().err
-    assert pipeline.__doc__
+    assert capfd.readouterr().err == ""
+    build_corpus(home, CorpusConfig(source=str(source), quality=False), progress=True)
+    shown = capfd.readouterr().err
+    assert "filter: 100%" in shown and "write: 100%" in shown and "INFO" not in shown
+    assert pipeline.__doc__ and importlib.util.find_spec("llmbook.data.pipeline")

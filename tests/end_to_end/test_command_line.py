@@ -42,7 +42,7 @@ def test_help_shows_types_and_defaults(command, capsys):
         named = [name for name in options if name != "prompt"]
         assert all(f"--{name.replace('_', '-')}" in shown for name in named)
         assert " ".join(shown.split()).count("(default:") == len(options)
-        assert len(re.findall(r"STR|INT|FLOAT|PATH|--no-", shown)) >= len(options)
+        assert len(re.findall(r"STR|INT|FLOAT|PATH|--no-|\{\w+,", shown)) >= len(options)
 
 
 def test_help_is_light():
@@ -88,7 +88,9 @@ def test_the_stages_and_a_damaged_artifact(tmp_path, capsys, source, caplog):
     assert main(["generate", "def ", "--tokens", "10", *place]) == 0
     assert capsys.readouterr().out.startswith("def ")
     assert main(["data", "--source", str(source), "--out", str(tmp_path / "out"), *place]) == 0
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"corpus.jsonl", "report.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "documents", "manifest.json", "removed.jsonl", "report.json", "settings.json", "waterfall.png",
+    }  # fmt: skip
     capsys.readouterr()
     assert main(["artifacts", *place]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[:4]] == ["model", "shards", "tokenizer", "corpus"]

@@ -221,7 +221,7 @@ def test_another_percentage_is_another_artifact(stage):
 def test_a_corpus_of_one_file_is_split_inside(tmp_path):
     (tmp_path / "book.txt").write_text("".join(f"line {n}\n" for n in range(300)), encoding="utf-8")
     workspace = Workspace(tmp_path / "workspace")
-    corpus = build_corpus(workspace, CorpusConfig(source=str(tmp_path / "book.txt"), quality=False), progress=False)
+    corpus = build_corpus(workspace, CorpusConfig(source=str(tmp_path / "book.txt"), quality=False, languages=()), progress=False)
     tokenizer = build_tokenizer(workspace, corpus, TokenizerConfig(vocab_size=280), progress=False)
     shards = build_shards(workspace, corpus, tokenizer, progress=False)
     train, validation = (Shard(shards.file(name)) for name in ("train.bin", "validation.bin"))
@@ -232,7 +232,7 @@ def test_a_corpus_of_one_file_is_split_inside(tmp_path):
 def test_too_little_text(tmp_path):
     (tmp_path / "tiny.txt").write_text("x", encoding="utf-8")
     workspace = Workspace(tmp_path / "workspace")
-    corpus = build_corpus(workspace, CorpusConfig(source=str(tmp_path / "tiny.txt"), quality=False), progress=False)
+    corpus = build_corpus(workspace, CorpusConfig(source=str(tmp_path / "tiny.txt"), quality=False, languages=()), progress=False)
     tokenizer = build_tokenizer(workspace, corpus, TokenizerConfig(vocab_size=257), progress=False)
     with pytest.raises(ShardError, match="the corpus is too small: no text is left for"):
         build_shards(workspace, corpus, tokenizer, progress=False)

@@ -211,7 +211,7 @@ def make_corpus(tmp_path, texts):
     for name, text in texts.items():
         (source / name).write_text(text, encoding="utf-8")
     workspace = Workspace(tmp_path / "workspace")
-    config = CorpusConfig(source=str(source), quality=False, jaccard_threshold=1.0)
+    config = CorpusConfig(source=str(source), quality=False, jaccard_threshold=1.0, languages=())
     return workspace, build_corpus(workspace, config, progress=False)
 
 
