@@ -159,6 +159,8 @@ def require_documents(count: int, source: str, reasons: Iterable[str]) -> None:
             f"{count} by {reason!r}" for reason, count in Counter(reasons).most_common()
         )
         why = f"left out: {counts}" if counts else "it holds no text files"
+        if "language: " in counts:
+            why += "; which languages stay is set by `languages`"
         raise EmptyCorpus(f"no text is left of {source} ({why})")
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #89d86f86
