@@ -765,6 +765,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                        'llmbook/end_to_end/command_line.py'),
                                                  'llmbook.end_to_end.command_line.main': ( '09_end_to_end/command_line.html#main',
                                                                                            'llmbook/end_to_end/command_line.py'),
+                                                 'llmbook.end_to_end.command_line.make_corpus': ( '09_end_to_end/command_line.html#make_corpus',
+                                                                                                  'llmbook/end_to_end/command_line.py'),
                                                  'llmbook.end_to_end.command_line.one_line': ( '09_end_to_end/command_line.html#one_line',
                                                                                                'llmbook/end_to_end/command_line.py'),
                                                  'llmbook.end_to_end.command_line.open_workspace': ( '09_end_to_end/command_line.html#open_workspace',
