@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib.util
 import json
 import os
 import re
@@ -536,4 +535,3 @@ def test_progress_is_shown_only_when_asked(home, source, capfd):
     build_corpus(home, CorpusConfig(source=str(source), quality=False), progress=True)
     shown = capfd.readouterr().err
     assert "filter: 100%" in shown and "write: 100%" in shown and "INFO" not in shown
-    assert pipeline.__doc__ and importlib.util.find_spec("llmbook.data.pipeline")

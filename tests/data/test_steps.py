@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmbook.data.deduplication import deduplicate, make_permutations, shingle_hashes
+from llmbook.data.deduplication import deduplicate, shingle_hashes
 from llmbook.data.documents import Skipped, SourceFile, jsonl_documents, make_document
 from llmbook.data.steps import (
     MOST_TASKS,
@@ -159,14 +159,16 @@ def test_copies_across_tasks_are_those_found_in_memory(tmp_path, seed, tasks):
 
 
 def test_stores_of_several_tasks_some_empty(tmp_path):
-    blocks = [[], corpus(0, 3), [], [make_document("", "empty.txt")], corpus(1, 2)]
+    blocks = [[], corpus(0, 3), [], [make_document("", "empty.txt")], [make_document(item.text, "x" + item.id) for item in corpus(0, 2)]]
     for rank, block in enumerate(blocks):
         list(SaveStep(0.8, False, tmp_path).run(block, rank, len(blocks)))
     store = ShingleStore(tmp_path / "filtered", len(blocks))
     assert store.first == [0, 0, 3, 3, 4, 6]
     for number, document in enumerate(item for block in blocks for item in block):
         assert np.array_equal(store(number), shingle_hashes(document.text))
-    assert find_copies(tmp_path / "filtered", len(blocks), 0.8) is not None
+    flat = [item for block in blocks for item in block]
+    removed = {item.id for item in deduplicate(flat)[1]}
+    assert removed and {flat[n].id for n in find_copies(tmp_path / "filtered", len(blocks), 0.8)} == removed
     with pytest.raises(ValueError):
         mapped_array(tmp_path / "filtered" / "00001.counts", 2)
 
@@ -211,4 +213,4 @@ def test_both_formats_hold_the_same_rows(rows):
 def test_a_written_file_is_a_source(tmp_path):
     list(WriteStep(tmp_path, "jsonl").run([make_document("tea", "a.txt")], 4))
     (document,) = jsonl_documents(tmp_path / "documents" / "00004.jsonl")
-    assert document.text == "tea" and make_permutations(4) is not None
+    assert (document.id, document.text, document.metadata["kind"]) == ("a.txt", "tea", "prose")
