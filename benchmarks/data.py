@@ -20,11 +20,9 @@ import json
 import pydoc
 import random
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -38,7 +36,7 @@ from datatrove.pipeline.formatters import PIIFormatter
 from datatrove.pipeline.readers import JsonlReader, ParquetReader
 from datatrove.pipeline.writers import JsonlWriter, ParquetWriter
 from datatrove.utils.logging import logger
-from record import machine, write_record
+from record import machine, paired, write_record
 
 from llmbook.data import c4, pipeline, quality, steps
 from llmbook.data.c4 import c4_filter
@@ -52,12 +50,6 @@ from llmbook.data.quality import gopher_rejection
 from llmbook.data.repetition import repetition_rule
 
 PAGES = "argparse calendar csv datetime email.message fractions gettext heapq imaplib inspect json logging optparse pathlib pdb pickle random shutil socket statistics tarfile textwrap typing unittest.mock uuid zipfile".split()
-
-
-def seconds(function) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
 
 
 @contextlib.contextmanager
@@ -77,19 +69,19 @@ def our_splitters():
 
 def compare(name: str, size: int, ours, peer, peer_name: str, rounds: int) -> dict:
     """Megabytes per second of both, and the quartiles of ours/peer in time."""
-    times, order = {"ours": [], "peer": []}, [("ours", ours), ("peer", peer)]
-    for _ in range(rounds + 1):
-        for key, function in order:
-            quality.split_words.cache_clear() if hasattr(quality.split_words, "cache_clear") else None
-            times[key].append(seconds(function))
-        order.reverse()
-    pairs = list(zip(times["ours"][1:], times["peer"][1:], strict=True))
-    ratios = statistics.quantiles([a / b for a, b in pairs], n=4) if len(pairs) > 1 else [pairs[0][0] / pairs[0][1]] * 3
+    def fresh(function):
+        def run():
+            quality.split_words.cache_clear()
+            function()
+
+        return run
+
+    both = paired(fresh(ours), fresh(peer), rounds)
     row = {
         "stage": name, "peer": peer_name, "megabytes": round(size / 1e6, 2),
-        "ours_mb_per_s": float(f"{size / 1e6 / statistics.median(a for a, _ in pairs):.3g}"),
-        "peer_mb_per_s": float(f"{size / 1e6 / statistics.median(b for _, b in pairs):.3g}"),
-        "time_ratio": [round(r, 3) for r in ratios],
+        "ours_mb_per_s": float(f"{size / 1e6 / both['ours_s']:.3g}"),
+        "peer_mb_per_s": float(f"{size / 1e6 / both['peer_s']:.3g}"),
+        "time_ratio": both["time_ratio"],
     }  # fmt: skip
     print(f"{name:26}{row['ours_mb_per_s']:>10.3g}{row['peer_mb_per_s']:>10.3g}{row['time_ratio'][1]:>9.2f}   {peer_name}", flush=True)
     return row

@@ -16,7 +16,7 @@ from record import machine, write_record
 
 from llmbook.architecture.transformer import ModelConfig, count_parameters
 from llmbook.preliminaries.workspace import Workspace
-from llmbook.tokenization.shards import Shard
+from llmbook.tokenization.shards import open_shards
 from llmbook.training.pretraining import choose_preset, complete_text, load_base_model, prepare_shards, train_base_model
 from llmbook.training.trainer import read_metrics
 
@@ -37,7 +37,7 @@ def main() -> None:
         wall = time.perf_counter() - start
         summary = json.loads(artifact.file("summary.json").read_text())
         rows = read_metrics(artifact.file("metrics.jsonl"))
-        sides = {name: Shard(shards.file(f"{name}.bin")) for name in ("train", "validation")}
+        sides = {name: open_shards(shards, name) for name in ("train", "validation")}
         model, words = load_base_model(workspace, artifact.key, options.device)
         sample = complete_text(model, words, PROMPT, 120)
     curve = [{"step": row["step"] + 1, "seconds": round(row["seconds"], 1), "bits_per_byte": round(row["held_out_bits_per_byte"], 4)}

@@ -7,7 +7,8 @@ __all__ = ['EXECUTORS', 'EmptyCorpus', 'CorpusConfig', 'document_stages', 'requi
            'console_to', 'LocalTasks', 'RayTasks', 'completed_tasks', 'bytes_read', 'shown_progress', 'progress_of',
            'run_phase', 'read_accounts', 'add_counts', 'corpus_report', 'check_balance', 'waterfall', 'plot_waterfall',
            'finish_corpus', 'claim_folder', 'check_run', 'run_corpus', 'ray_cluster', 'seal_corpus', 'FinishStep',
-           'slurm_jobs', 'write_corpus', 'build_corpus', 'read_corpus', 'read_report', 'is_held_out']
+           'slurm_jobs', 'write_corpus', 'build_corpus', 'open_corpus', 'corpus_files', 'read_corpus', 'read_report',
+           'is_held_out']
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #48ca82ab
 import contextlib
@@ -18,7 +19,7 @@ import shutil
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -618,13 +619,39 @@ def build_corpus(
 
     return workspace.build("corpus", plan.settings, builder)
 
+# %% ../../chapters/01_data/11_pipeline.ipynb #5d76a2e0
+def open_corpus(
+    workspace: Workspace, source: str, progress: bool = True, workers: int = 1
+) -> Artifact:
+    """The corpus that `write_corpus` has put into the folder `source`, else one built.
+
+    Raises: `ArtifactDamaged` for a folder whose files have changed; what `build_corpus`
+    raises.
+    """
+    folder = Path(source).expanduser().absolute()
+    if (folder / "settings.json").exists() and (folder / "manifest.json").exists():
+        corpus = read_artifact(folder)
+        verify_artifact(corpus)
+        return corpus
+    if (folder / "settings.json").exists() and (folder / ".work").exists():
+        raise WorkspaceError(
+            f"the corpus in {folder} is not finished; run `llmbook data` on it again"
+        )
+    return build_corpus(workspace, CorpusConfig(source), progress, workers=workers)
+
 # %% ../../chapters/01_data/11_pipeline.ipynb #722f879b
-def read_corpus(corpus: Artifact) -> Iterator[Document]:
-    """The documents of a corpus, in order, one at a time."""
-    for name in sorted(corpus.manifest["files"]):
-        if name.startswith("documents/"):
-            read = parquet_documents if name.endswith(".parquet") else jsonl_documents
-            yield from read(corpus.file(name), name)
+def corpus_files(corpus: Artifact) -> list[str]:
+    """The names of a corpus' files of documents, one per task, in order."""
+    return sorted(n for n in corpus.manifest["files"] if n.startswith("documents/"))
+
+# %% ../../chapters/01_data/11_pipeline.ipynb #fd5cb939
+def read_corpus(
+    corpus: Artifact, files: Sequence[str] | None = None
+) -> Iterator[Document]:
+    """The documents of a corpus, in order, one at a time; `files` names some files."""
+    for name in corpus_files(corpus) if files is None else files:
+        read = parquet_documents if name.endswith(".parquet") else jsonl_documents
+        yield from read(corpus.file(name), name)
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #e6c8ca86
 def read_report(corpus: Artifact) -> dict:

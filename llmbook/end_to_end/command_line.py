@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SHAPE_OPTIONS', 'COMMANDS', 'open_workspace', 'chosen_preset', 'data_command', 'make_corpus', 'print_corpus',
-           'tokenizer_command', 'shards_command', 'check_device', 'pretrain_command', 'print_summary',
-           'generate_command', 'artifacts_command', 'one_line', 'main']
+           'worth_starting', 'tokenizer_command', 'shards_command', 'print_shards', 'check_device', 'pretrain_command',
+           'print_summary', 'generate_command', 'artifacts_command', 'one_line', 'main']
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #c2bcbc4a
 import os
@@ -108,39 +108,84 @@ def print_corpus(corpus, out: Path | None) -> None:
     print(corpus.path)
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #094c910a
-def tokenizer_command(vocab_size: int = 4096, source: str = "stdlib",
-                      workspace: Path | None = None) -> None:
-    """Train a byte-pair encoding on a source.
+def worth_starting(workers: int, corpus) -> int:
+    """At most `workers` processes, and one per 40 MB of a corpus' text; at least one."""
+    from llmbook.data.pipeline import read_report
 
-    Args:
-        vocab_size: number of ids, the 256 bytes and the end of text included.
-        source: as for `llmbook data`.
-        workspace: folder of artifacts; default $LLMBOOK_HOME, else the user's cache folder.
-    """
-    from llmbook.data.pipeline import CorpusConfig, build_corpus
-    from llmbook.tokenization.tokenizer import TokenizerConfig, build_tokenizer
-
-    config, place = TokenizerConfig(vocab_size), open_workspace(workspace)
-    corpus = build_corpus(place, CorpusConfig(source))
-    print(build_tokenizer(place, corpus, config).file("tokenizer.json"))
+    return max(1, min(workers, read_report(corpus)["kept"]["bytes"] // 40_000_000))
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #96c41b5f
-def shards_command(vocab_size: int = 4096, source: str = "stdlib",
-                   held_out_percent: int = 5, workspace: Path | None = None) -> None:
-    """Encode a source into binary shards, train.bin and validation.bin.
+def tokenizer_command(
+    vocab_size: int = 4096, source: str = "stdlib",
+    pattern: Literal["gpt2", "gpt4"] = "gpt2", held_out_percent: int = 5,
+    workers: int | None = None, out: Path | None = None,
+    workspace: Path | None = None) -> None:
+    """Train a byte-pair encoding on a source; print its vocabulary and its file.
+
+    Args:
+        vocab_size: number of ids: the 256 bytes, the merges, five special tokens.
+        source: as for `llmbook data`, or a folder that it has written.
+        pattern: how text is cut into words before merging.
+        held_out_percent: share of the documents that is not learned from, 1 to 50.
+        workers: the most processes; default one per CPU. Never changes the result.
+        out: folder for a copy that `transformers` can load.
+        workspace: folder of artifacts; default $LLMBOOK_HOME, else the user's cache folder.
+    """
+    from llmbook.data.pipeline import open_corpus
+    from llmbook.tokenization.tokenizer import Tokenizer, TokenizerConfig, build_tokenizer
+
+    config = TokenizerConfig(vocab_size, held_out_percent, pattern=pattern)
+    place, workers = open_workspace(workspace), workers or os.cpu_count() or 1
+    corpus = open_corpus(place, source, workers=workers)
+    workers = worth_starting(workers, corpus)
+    file = build_tokenizer(place, corpus, config, workers=workers).file("tokenizer.json")
+    trained = Tokenizer.load(file)
+    if out is not None:
+        trained.save_pretrained(out)
+    print(f"{trained.vocab_size:,} ids, {len(trained.merges):,} of them merges")
+    print(file if out is None else out)
+
+# %% ../../chapters/09_end_to_end/01_command_line.ipynb #b5f5ba72
+def shards_command(
+    vocab_size: int = 4096, source: str = "stdlib",
+    pattern: Literal["gpt2", "gpt4"] = "gpt2", held_out_percent: int = 5,
+    tokenizer: Path | None = None, workers: int | None = None,
+    workspace: Path | None = None) -> None:
+    """Encode a source into binary shards, for training and for validation.
 
     Args:
         vocab_size: number of ids of the tokenizer.
-        source: as for `llmbook data`.
+        source: as for `llmbook data`, or a folder that it has written.
+        pattern: how text is cut into words before merging.
         held_out_percent: share of the documents that is held out for validation, 1 to 50.
+        tokenizer: a tokenizer.json to encode with, instead of training one.
+        workers: the most processes; default one per CPU. Never changes the result.
         workspace: folder of artifacts; default $LLMBOOK_HOME, else the user's cache folder.
     """
-    from llmbook.training.pretraining import choose_preset, prepare_shards
+    from llmbook.data.pipeline import open_corpus
+    from llmbook.tokenization.shards import ShardConfig, build_shards
+    from llmbook.tokenization.tokenizer import TokenizerConfig, build_tokenizer
+    from llmbook.tokenization.tokenizer import import_tokenizer
 
-    preset = choose_preset("laptop")
-    preset = replace(preset, source=source, held_out_percent=held_out_percent,
-                     model=replace(preset.model, vocab_size=vocab_size))
-    print(prepare_shards(open_workspace(workspace), preset)[1].path)
+    config = TokenizerConfig(vocab_size, held_out_percent, pattern=pattern)
+    place, workers = open_workspace(workspace), workers or os.cpu_count() or 1
+    given = import_tokenizer(place, tokenizer) if tokenizer else None
+    corpus = open_corpus(place, source, workers=workers)
+    workers = worth_starting(workers, corpus)
+    words = given or build_tokenizer(place, corpus, config, workers=workers)
+    settings = ShardConfig(held_out_percent)
+    print_shards(build_shards(place, corpus, words, settings, workers=workers))
+
+# %% ../../chapters/09_end_to_end/01_command_line.ipynb #625c5801
+def print_shards(shards) -> None:
+    """Print the sizes of both sides of a `shards` artifact, and its place."""
+    from llmbook.tokenization.shards import open_shards
+
+    for side in ("train", "validation"):
+        found = open_shards(shards, side)
+        print(f"{side:<12}{len(found.offsets):>9,} documents{found.text_bytes:>14,} bytes"
+              f"{len(found):>14,} tokens")
+    print(shards.path)
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #69bba52d
 def check_device(device: str) -> None:

@@ -21,7 +21,7 @@ from ..architecture.generation import generate, sample_next
 from ..architecture.transformer import ModelConfig, Transformer
 from ..preliminaries.workspace import Artifact, Workspace, derive_seed
 from ..preliminaries.workspace import file_sha256, write_atomic
-from ..tokenization.shards import Shard, ShardConfig, build_shards
+from ..tokenization.shards import ShardConfig, build_shards, open_shards
 from .loader import TokenWindows
 from .trainer import TrainConfig, Trainer
 
@@ -68,10 +68,10 @@ def prepare_shards(workspace: Workspace, preset: Preset,
 
     Raises: `SourceError` for a source without usable text; what `Workspace.build` raises.
     """
-    from llmbook.data.pipeline import CorpusConfig, build_corpus
+    from llmbook.data.pipeline import open_corpus
     from llmbook.tokenization.tokenizer import TokenizerConfig, build_tokenizer
 
-    corpus = build_corpus(workspace, CorpusConfig(source=preset.source), progress)
+    corpus = open_corpus(workspace, preset.source, progress)
     percent = preset.held_out_percent
     settings = TokenizerConfig(vocab_size=preset.model.vocab_size, held_out_percent=percent)
     tokenizer = build_tokenizer(workspace, corpus, settings, progress)
@@ -138,7 +138,7 @@ def train_base_model(workspace: Workspace, tokenizer: Artifact, shards: Artifact
     Raises: `ValueError` for shards too small for one batch; `TrainingDiverged`; what
     `Workspace.build` raises.
     """
-    train, held_out = (Shard(shards.file(name)) for name in ("train.bin", "validation.bin"))
+    train, held_out = (open_shards(shards, side) for side in ("train", "validation"))
     shape = replace(model, vocab_size=train.vocab_size)
 
     def builder(folder: Path) -> None:

@@ -535,3 +535,24 @@ def test_progress_is_shown_only_when_asked(home, source, capfd):
     build_corpus(home, CorpusConfig(source=str(source), quality=False), progress=True)
     shown = capfd.readouterr().err
     assert "filter: 100%" in shown and "write: 100%" in shown and "INFO" not in shown
+
+
+def test_a_finished_folder_is_a_corpus_and_all_else_is_a_source(source, tmp_path):
+    home, folder = Workspace(tmp_path / "home"), tmp_path / "out"
+    written = pipeline.write_corpus(folder, CorpusConfig(source=str(source)), "parquet")
+    assert pipeline.open_corpus(home, str(folder)).key == written.key and not home.artifacts()
+    assert [item.id for item in read_corpus(pipeline.open_corpus(home, str(source), progress=False))] == [item.id for item in read_corpus(written)]
+    assert [item.kind for item in home.artifacts()] == ["corpus"]
+    (name, *_), files = pipeline.corpus_files(written), list(folder.glob("documents/*"))
+    assert [item.id for item in read_corpus(written, [name])] == [item.id for item in read_corpus(written)] and len(files) == 1
+    files[0].write_bytes(files[0].read_bytes()[:-1])
+    with pytest.raises(ArtifactDamaged, match="documents"):
+        pipeline.open_corpus(home, str(folder))
+
+
+def test_an_unfinished_folder_is_no_source(source, tmp_path):
+    folder = tmp_path / "out"
+    (folder / ".work").mkdir(parents=True)
+    (folder / "settings.json").write_text("{}")
+    with pytest.raises(WorkspaceError, match="not finished"):
+        pipeline.open_corpus(Workspace(tmp_path / "home"), str(folder))

@@ -1,0 +1,2121 @@
+"""Named wrong answers to the exercises of 02_tokenization, the mistakes of real learners.
+
+Each cell is the whole solution cell of a question, with the mistake that its title names.
+It must lose points in its own question and none in the others.
+"""
+
+import codecs
+import collections
+import hashlib
+import heapq
+import random
+import re
+import struct
+import zlib
+
+import regex
+
+# ruff: noqa: F811, F841, RUF059
+
+
+# %% utf8: code points below 256 are taken for bytes
+def utf8_encode(code_points: list[int]) -> list[int]:
+    """The bytes, 0 to 255, of the code points in UTF-8."""
+    data = []
+    for point in code_points:
+        if point < 0:
+            raise ValueError(f"{point} is no code point")
+        if 0xD800 <= point <= 0xDFFF or point > 0x10FFFF:
+            raise ValueError(f"UTF-8 cannot hold U+{point:04X}")
+        if point < 0x100:
+            data.append(point)
+        elif point < 0x800:
+            data += [0xC0 | point >> 6, 0x80 | point & 0x3F]
+        elif point < 0x10000:
+            data += [0xE0 | point >> 12, 0x80 | point >> 6 & 0x3F, 0x80 | point & 0x3F]
+        else:
+            data += [0xF0 | point >> 18, 0x80 | point >> 12 & 0x3F]
+            data += [0x80 | point >> 6 & 0x3F, 0x80 | point & 0x3F]
+    return data
+
+
+# %% utf8: the marks of the following bytes are missing
+def utf8_encode(code_points: list[int]) -> list[int]:
+    """The bytes, 0 to 255, of the code points in UTF-8."""
+    data = []
+    for point in code_points:
+        if point < 0:
+            raise ValueError(f"{point} is no code point")
+        if 0xD800 <= point <= 0xDFFF or point > 0x10FFFF:
+            raise ValueError(f"UTF-8 cannot hold U+{point:04X}")
+        if point < 0x80:
+            data.append(point)
+        elif point < 0x800:
+            data += [0xC0 | point >> 6, point & 0x3F]
+        elif point < 0x10000:
+            data += [0xE0 | point >> 12, point >> 6 & 0x3F, point & 0x3F]
+        else:
+            data += [0xF0 | point >> 18, point >> 12 & 0x3F]
+            data += [point >> 6 & 0x3F, point & 0x3F]
+    return data
+
+
+# %% utf8: the limits of the forms are off by one
+def utf8_encode(code_points: list[int]) -> list[int]:
+    """The bytes, 0 to 255, of the code points in UTF-8."""
+    data = []
+    for point in code_points:
+        if point < 0:
+            raise ValueError(f"{point} is no code point")
+        if 0xD800 <= point <= 0xDFFF or point > 0x10FFFF:
+            raise ValueError(f"UTF-8 cannot hold U+{point:04X}")
+        if point <= 0x80:
+            data.append(point)
+        elif point <= 0x800:
+            data += [0xC0 | point >> 6, 0x80 | point & 0x3F]
+        elif point <= 0x10000:
+            data += [0xE0 | point >> 12, 0x80 | point >> 6 & 0x3F, 0x80 | point & 0x3F]
+        else:
+            data += [0xF0 | point >> 18, 0x80 | point >> 12 & 0x3F]
+            data += [0x80 | point >> 6 & 0x3F, 0x80 | point & 0x3F]
+    return data
+
+
+# %% utf8: the forms end at 0xFF and 0xFFF, as if bytes were full
+def utf8_encode(code_points: list[int]) -> list[int]:
+    """The bytes, 0 to 255, of the code points in UTF-8."""
+    data = []
+    for point in code_points:
+        if point < 0:
+            raise ValueError(f"{point} is no code point")
+        if 0xD800 <= point <= 0xDFFF or point > 0x10FFFF:
+            raise ValueError(f"UTF-8 cannot hold U+{point:04X}")
+        if point < 0x80:
+            data.append(point)
+        elif point < 0x1000:
+            data += [0xC0 | point >> 6, 0x80 | point & 0x3F]
+        elif point < 0x10000:
+            data += [0xE0 | point >> 12, 0x80 | point >> 6 & 0x3F, 0x80 | point & 0x3F]
+        else:
+            data += [0xF0 | point >> 18, 0x80 | point >> 12 & 0x3F]
+            data += [0x80 | point >> 6 & 0x3F, 0x80 | point & 0x3F]
+    return data
+
+
+# %% utf8: characters beyond U+FFFF are written as pairs of surrogates
+def utf8_encode(code_points: list[int]) -> list[int]:
+    """The bytes, 0 to 255, of the code points in UTF-8."""
+    data = []
+    for point in code_points:
+        if point < 0:
+            raise ValueError(f"{point} is no code point")
+        if 0xD800 <= point <= 0xDFFF or point > 0x10FFFF:
+            raise ValueError(f"UTF-8 cannot hold U+{point:04X}")
+        halves = [point]
+        if point > 0xFFFF:
+            rest = point - 0x10000
+            halves = [0xD800 + (rest >> 10), 0xDC00 + (rest & 0x3FF)]
+        for half in halves:
+            if half < 0x80:
+                data.append(half)
+            elif half < 0x800:
+                data += [0xC0 | half >> 6, 0x80 | half & 0x3F]
+            else:
+                data += [0xE0 | half >> 12, 0x80 | half >> 6 & 0x3F, 0x80 | half & 0x3F]
+    return data
+
+
+# %% utf8: surrogates are encoded like other code points
+def utf8_encode(code_points: list[int]) -> list[int]:
+    """The bytes, 0 to 255, of the code points in UTF-8."""
+    data = []
+    for point in code_points:
+        if point < 0:
+            raise ValueError(f"{point} is no code point")
+        if point > 0x10FFFF:
+            raise ValueError(f"UTF-8 cannot hold U+{point:04X}")
+        if point < 0x80:
+            data.append(point)
+        elif point < 0x800:
+            data += [0xC0 | point >> 6, 0x80 | point & 0x3F]
+        elif point < 0x10000:
+            data += [0xE0 | point >> 12, 0x80 | point >> 6 & 0x3F, 0x80 | point & 0x3F]
+        else:
+            data += [0xF0 | point >> 18, 0x80 | point >> 12 & 0x3F]
+            data += [0x80 | point >> 6 & 0x3F, 0x80 | point & 0x3F]
+    return data
+
+
+# %% utf8: everything that fits into 21 bits is encoded
+def utf8_encode(code_points: list[int]) -> list[int]:
+    """The bytes, 0 to 255, of the code points in UTF-8."""
+    data = []
+    for point in code_points:
+        if point < 0:
+            raise ValueError(f"{point} is no code point")
+        if 0xD800 <= point <= 0xDFFF or point > 0x1FFFFF:
+            raise ValueError(f"UTF-8 cannot hold U+{point:04X}")
+        if point < 0x80:
+            data.append(point)
+        elif point < 0x800:
+            data += [0xC0 | point >> 6, 0x80 | point & 0x3F]
+        elif point < 0x10000:
+            data += [0xE0 | point >> 12, 0x80 | point >> 6 & 0x3F, 0x80 | point & 0x3F]
+        else:
+            data += [0xF0 | point >> 18, 0x80 | point >> 12 & 0x3F]
+            data += [0x80 | point >> 6 & 0x3F, 0x80 | point & 0x3F]
+    return data
+
+
+# %% utf8: what cannot be encoded becomes a question mark
+def utf8_encode(code_points: list[int]) -> list[int]:
+    """The bytes, 0 to 255, of the code points in UTF-8."""
+    return list("".join(map(chr, code_points)).encode("utf-8", errors="replace"))
+
+
+# %% pretokenize: the text is split at white space
+def pretokenize(text: str, special_tokens: list[str]) -> list[str]:
+    """The pieces of the text, none empty; special tokens are pieces of their own."""
+    names = sorted(special_tokens, key=len, reverse=True)
+    stretches = [text]
+    if names:
+        stretches = re.split(f"({'|'.join(map(re.escape, names))})", text)
+    pieces = []
+    for number, stretch in enumerate(stretches):
+        pieces += [stretch] if number % 2 else stretch.split()
+    return pieces
+
+
+# %% pretokenize: the space belongs to the word before it
+def pretokenize(text: str, special_tokens: list[str]) -> list[str]:
+    """The pieces of the text, none empty; special tokens are pieces of their own."""
+    words = r"\p{L}+ ?|\p{N}+ ?|[^\s\p{L}\p{N}]+ ?"
+    pattern = rf"'(?:s|t|re|ve|m|ll|d)|{words}|\s+(?!\S)|\s+"
+    names = sorted(special_tokens, key=len, reverse=True)
+    stretches = [text]
+    if names:
+        stretches = re.split(f"({'|'.join(map(re.escape, names))})", text)
+    pieces = []
+    for number, stretch in enumerate(stretches):
+        pieces += [stretch] if number % 2 else regex.findall(pattern, stretch)
+    return pieces
+
+
+# %% pretokenize: a run of white space is one piece to its end
+def pretokenize(text: str, special_tokens: list[str]) -> list[str]:
+    """The pieces of the text, none empty; special tokens are pieces of their own."""
+    words = r" ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+"
+    pattern = rf"'(?:s|t|re|ve|m|ll|d)|{words}|\s+"
+    names = sorted(special_tokens, key=len, reverse=True)
+    stretches = [text]
+    if names:
+        stretches = re.split(f"({'|'.join(map(re.escape, names))})", text)
+    pieces = []
+    for number, stretch in enumerate(stretches):
+        pieces += [stretch] if number % 2 else regex.findall(pattern, stretch)
+    return pieces
+
+
+# %% pretokenize: contractions in capitals are cut, too
+def pretokenize(text: str, special_tokens: list[str]) -> list[str]:
+    """The pieces of the text, none empty; special tokens are pieces of their own."""
+    words = r" ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+"
+    pattern = rf"'(?i:s|t|re|ve|m|ll|d)|{words}|\s+(?!\S)|\s+"
+    names = sorted(special_tokens, key=len, reverse=True)
+    stretches = [text]
+    if names:
+        stretches = re.split(f"({'|'.join(map(re.escape, names))})", text)
+    pieces = []
+    for number, stretch in enumerate(stretches):
+        pieces += [stretch] if number % 2 else regex.findall(pattern, stretch)
+    return pieces
+
+
+# %% pretokenize: letters are those of ASCII
+def pretokenize(text: str, special_tokens: list[str]) -> list[str]:
+    """The pieces of the text, none empty; special tokens are pieces of their own."""
+    words = r" ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+"
+    pattern = rf"'(?:s|t|re|ve|m|ll|d)|{words}|\s+(?!\S)|\s+"
+    names = sorted(special_tokens, key=len, reverse=True)
+    stretches = [text]
+    if names:
+        stretches = re.split(f"({'|'.join(map(re.escape, names))})", text)
+    pieces = []
+    for number, stretch in enumerate(stretches):
+        pieces += [stretch] if number % 2 else regex.findall(pattern, stretch)
+    return pieces
+
+
+# %% pretokenize: words are those of \w, with underscores and numbers
+def pretokenize(text: str, special_tokens: list[str]) -> list[str]:
+    """The pieces of the text, none empty; special tokens are pieces of their own."""
+    words = r" ?\w+| ?[^\s\w]+"
+    pattern = rf"'(?:s|t|re|ve|m|ll|d)|{words}|\s+(?!\S)|\s+"
+    names = sorted(special_tokens, key=len, reverse=True)
+    stretches = [text]
+    if names:
+        stretches = re.split(f"({'|'.join(map(re.escape, names))})", text)
+    pieces = []
+    for number, stretch in enumerate(stretches):
+        pieces += [stretch] if number % 2 else regex.findall(pattern, stretch)
+    return pieces
+
+
+# %% pretokenize: the names of special tokens are dropped
+def pretokenize(text: str, special_tokens: list[str]) -> list[str]:
+    """The pieces of the text, none empty; special tokens are pieces of their own."""
+    words = r" ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+"
+    pattern = rf"'(?:s|t|re|ve|m|ll|d)|{words}|\s+(?!\S)|\s+"
+    names = sorted(special_tokens, key=len, reverse=True)
+    stretches = [text]
+    if names:
+        stretches = re.split("|".join(map(re.escape, names)), text)
+    pieces = []
+    for number, stretch in enumerate(stretches):
+        pieces += regex.findall(pattern, stretch)
+    return pieces
+
+
+# %% pretokenize: names are patterns
+def pretokenize(text: str, special_tokens: list[str]) -> list[str]:
+    """The pieces of the text, none empty; special tokens are pieces of their own."""
+    words = r" ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+"
+    pattern = rf"'(?:s|t|re|ve|m|ll|d)|{words}|\s+(?!\S)|\s+"
+    names = sorted(special_tokens, key=len, reverse=True)
+    stretches = [text]
+    if names:
+        stretches = re.split(f"({'|'.join(names)})", text)
+    pieces = []
+    for number, stretch in enumerate(stretches):
+        pieces += [stretch] if number % 2 else regex.findall(pattern, stretch)
+    return pieces
+
+
+# %% pretokenize: of two names the one listed first counts
+def pretokenize(text: str, special_tokens: list[str]) -> list[str]:
+    """The pieces of the text, none empty; special tokens are pieces of their own."""
+    words = r" ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+"
+    pattern = rf"'(?:s|t|re|ve|m|ll|d)|{words}|\s+(?!\S)|\s+"
+    names = list(special_tokens)
+    stretches = [text]
+    if names:
+        stretches = re.split(f"({'|'.join(map(re.escape, names))})", text)
+    pieces = []
+    for number, stretch in enumerate(stretches):
+        pieces += [stretch] if number % 2 else regex.findall(pattern, stretch)
+    return pieces
+
+
+# %% pretokenize: names and rules are one pattern, so that the rules look beyond a stretch
+def pretokenize(text: str, special_tokens: list[str]) -> list[str]:
+    """The pieces of the text, none empty; special tokens are pieces of their own."""
+    words = r" ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+"
+    pattern = rf"'(?:s|t|re|ve|m|ll|d)|{words}|\s+(?!\S)|\s+"
+    names = sorted(special_tokens, key=len, reverse=True)
+    return regex.findall("|".join([*map(re.escape, names), pattern]), text)
+
+
+# %% pretokenize: the text is cut first, and a piece that equals a name is special
+def pretokenize(text: str, special_tokens: list[str]) -> list[str]:
+    """The pieces of the text, none empty; special tokens are pieces of their own."""
+    words = r" ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+"
+    pattern = rf"'(?:s|t|re|ve|m|ll|d)|{words}|\s+(?!\S)|\s+"
+    pieces = []
+    for piece in regex.findall(pattern, text):
+        pieces.append(piece.strip() if piece.strip() in special_tokens else piece)
+    return pieces
+
+
+# %% pretokenize: empty stretches are pieces
+def pretokenize(text: str, special_tokens: list[str]) -> list[str]:
+    """The pieces of the text, none empty; special tokens are pieces of their own."""
+    words = r" ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+"
+    pattern = rf"'(?:s|t|re|ve|m|ll|d)|{words}|\s+(?!\S)|\s+"
+    names = sorted(special_tokens, key=len, reverse=True)
+    stretches = [text]
+    if names:
+        stretches = re.split(f"({'|'.join(map(re.escape, names))})", text)
+    pieces = []
+    for number, stretch in enumerate(stretches):
+        pieces += [stretch] if number % 2 else regex.findall(pattern, stretch) or [""]
+    return pieces
+
+
+# %% pairs: overlapping pairs are counted once, as merges would find them
+def pair_counts(
+    words: list[list[int]], frequencies: list[int]
+) -> list[tuple[int, int, int]]:
+    """All pairs of neighbors as (left, right, count), in ascending order."""
+    counts = collections.Counter()
+    for word, frequency in zip(words, frequencies):
+        at, last = 0, None
+        while at + 1 < len(word):
+            pair = word[at], word[at + 1]
+            if pair == last:
+                last = None
+            else:
+                counts[pair] += frequency
+                last = pair
+            at += 1
+    return [(left, right, counts[left, right]) for left, right in sorted(counts)]
+
+
+def merge(ids: list[int], pair: tuple[int, int], new_id: int) -> list[int]:
+    """The ids with `new_id` for each pair, from left to right without overlap."""
+    merged, at = [], 0
+    while at < len(ids):
+        if tuple(ids[at : at + 2]) == tuple(pair):
+            merged.append(new_id)
+            at += 2
+        else:
+            merged.append(ids[at])
+            at += 1
+    return merged
+
+
+# %% pairs: the frequencies are ignored
+def pair_counts(
+    words: list[list[int]], frequencies: list[int]
+) -> list[tuple[int, int, int]]:
+    """All pairs of neighbors as (left, right, count), in ascending order."""
+    counts = collections.Counter()
+    for word, frequency in zip(words, frequencies):
+        for pair in zip(word, word[1:]):
+            counts[pair] += 1
+    return [(left, right, counts[left, right]) for left, right in sorted(counts)]
+
+
+def merge(ids: list[int], pair: tuple[int, int], new_id: int) -> list[int]:
+    """The ids with `new_id` for each pair, from left to right without overlap."""
+    merged, at = [], 0
+    while at < len(ids):
+        if tuple(ids[at : at + 2]) == tuple(pair):
+            merged.append(new_id)
+            at += 2
+        else:
+            merged.append(ids[at])
+            at += 1
+    return merged
+
+
+# %% pairs: a pair counts once per word
+def pair_counts(
+    words: list[list[int]], frequencies: list[int]
+) -> list[tuple[int, int, int]]:
+    """All pairs of neighbors as (left, right, count), in ascending order."""
+    counts = collections.Counter()
+    for word, frequency in zip(words, frequencies):
+        for pair in set(zip(word, word[1:])):
+            counts[pair] += frequency
+    return [(left, right, counts[left, right]) for left, right in sorted(counts)]
+
+
+def merge(ids: list[int], pair: tuple[int, int], new_id: int) -> list[int]:
+    """The ids with `new_id` for each pair, from left to right without overlap."""
+    merged, at = [], 0
+    while at < len(ids):
+        if tuple(ids[at : at + 2]) == tuple(pair):
+            merged.append(new_id)
+            at += 2
+        else:
+            merged.append(ids[at])
+            at += 1
+    return merged
+
+
+# %% pairs: pairs reach from one word into the next
+def pair_counts(
+    words: list[list[int]], frequencies: list[int]
+) -> list[tuple[int, int, int]]:
+    """All pairs of neighbors as (left, right, count), in ascending order."""
+    counts, row = collections.Counter(), []
+    for word, frequency in zip(words, frequencies):
+        row += word * frequency
+    counts.update(zip(row, row[1:]))
+    return [(left, right, counts[left, right]) for left, right in sorted(counts)]
+
+
+def merge(ids: list[int], pair: tuple[int, int], new_id: int) -> list[int]:
+    """The ids with `new_id` for each pair, from left to right without overlap."""
+    merged, at = [], 0
+    while at < len(ids):
+        if tuple(ids[at : at + 2]) == tuple(pair):
+            merged.append(new_id)
+            at += 2
+        else:
+            merged.append(ids[at])
+            at += 1
+    return merged
+
+
+# %% pairs: the order within a pair is ignored
+def pair_counts(
+    words: list[list[int]], frequencies: list[int]
+) -> list[tuple[int, int, int]]:
+    """All pairs of neighbors as (left, right, count), in ascending order."""
+    counts = collections.Counter()
+    for word, frequency in zip(words, frequencies):
+        for pair in zip(word, word[1:]):
+            counts[tuple(sorted(pair))] += frequency
+    return [(left, right, counts[left, right]) for left, right in sorted(counts)]
+
+
+def merge(ids: list[int], pair: tuple[int, int], new_id: int) -> list[int]:
+    """The ids with `new_id` for each pair, from left to right without overlap."""
+    merged, at = [], 0
+    while at < len(ids):
+        if tuple(ids[at : at + 2]) == tuple(pair):
+            merged.append(new_id)
+            at += 2
+        else:
+            merged.append(ids[at])
+            at += 1
+    return merged
+
+
+# %% pairs: merges overlap
+def pair_counts(
+    words: list[list[int]], frequencies: list[int]
+) -> list[tuple[int, int, int]]:
+    """All pairs of neighbors as (left, right, count), in ascending order."""
+    counts = collections.Counter()
+    for word, frequency in zip(words, frequencies):
+        for pair in zip(word, word[1:]):
+            counts[pair] += frequency
+    return [(left, right, counts[left, right]) for left, right in sorted(counts)]
+
+
+def merge(ids: list[int], pair: tuple[int, int], new_id: int) -> list[int]:
+    """The ids with `new_id` for each pair, from left to right without overlap."""
+    merged, at = [], 0
+    while at < len(ids):
+        if tuple(ids[at : at + 2]) == tuple(pair):
+            merged.append(new_id)
+        elif at == 0 or tuple(ids[at - 1 : at + 1]) != tuple(pair):
+            merged.append(ids[at])
+        at += 1
+    return merged
+
+
+# %% pairs: merges run from right to left
+def pair_counts(
+    words: list[list[int]], frequencies: list[int]
+) -> list[tuple[int, int, int]]:
+    """All pairs of neighbors as (left, right, count), in ascending order."""
+    counts = collections.Counter()
+    for word, frequency in zip(words, frequencies):
+        for pair in zip(word, word[1:]):
+            counts[pair] += frequency
+    return [(left, right, counts[left, right]) for left, right in sorted(counts)]
+
+
+def merge(ids: list[int], pair: tuple[int, int], new_id: int) -> list[int]:
+    """The ids with `new_id` for each pair, from left to right without overlap."""
+    merged, at = [], len(ids) - 1
+    while at >= 0:
+        if at > 0 and (ids[at - 1], ids[at]) == tuple(pair):
+            merged.append(new_id)
+            at -= 2
+        else:
+            merged.append(ids[at])
+            at -= 1
+    return merged[::-1]
+
+
+# %% pairs: the last id is lost
+def pair_counts(
+    words: list[list[int]], frequencies: list[int]
+) -> list[tuple[int, int, int]]:
+    """All pairs of neighbors as (left, right, count), in ascending order."""
+    counts = collections.Counter()
+    for word, frequency in zip(words, frequencies):
+        for pair in zip(word, word[1:]):
+            counts[pair] += frequency
+    return [(left, right, counts[left, right]) for left, right in sorted(counts)]
+
+
+def merge(ids: list[int], pair: tuple[int, int], new_id: int) -> list[int]:
+    """The ids with `new_id` for each pair, from left to right without overlap."""
+    merged, at = [], 0
+    while at < len(ids) - 1:
+        if (ids[at], ids[at + 1]) == tuple(pair):
+            merged.append(new_id)
+            at += 2
+        else:
+            merged.append(ids[at])
+            at += 1
+    return merged
+
+
+# %% pairs: only the first occurrence is merged
+def pair_counts(
+    words: list[list[int]], frequencies: list[int]
+) -> list[tuple[int, int, int]]:
+    """All pairs of neighbors as (left, right, count), in ascending order."""
+    counts = collections.Counter()
+    for word, frequency in zip(words, frequencies):
+        for pair in zip(word, word[1:]):
+            counts[pair] += frequency
+    return [(left, right, counts[left, right]) for left, right in sorted(counts)]
+
+
+def merge(ids: list[int], pair: tuple[int, int], new_id: int) -> list[int]:
+    """The ids with `new_id` for each pair, from left to right without overlap."""
+    merged, at = [], 0
+    while at < len(ids):
+        if tuple(ids[at : at + 2]) == tuple(pair):
+            merged.append(new_id)
+            return merged + ids[at + 2 :]
+        else:
+            merged.append(ids[at])
+            at += 1
+    return merged
+
+
+# %% pairs: ids are replaced in their decimal text
+def pair_counts(
+    words: list[list[int]], frequencies: list[int]
+) -> list[tuple[int, int, int]]:
+    """All pairs of neighbors as (left, right, count), in ascending order."""
+    counts = collections.Counter()
+    for word, frequency in zip(words, frequencies):
+        for pair in zip(word, word[1:]):
+            counts[pair] += frequency
+    return [(left, right, counts[left, right]) for left, right in sorted(counts)]
+
+
+def merge(ids: list[int], pair: tuple[int, int], new_id: int) -> list[int]:
+    """The ids with `new_id` for each pair, from left to right without overlap."""
+    text = " ".join(map(str, ids)).replace(f"{pair[0]} {pair[1]}", str(new_id))
+    return [int(number) for number in text.split()]
+
+
+# %% train: the first pair met wins among equally frequent ones
+def train_bpe(
+    texts: list[str], vocab_size: int, special_tokens: list[str]
+) -> list[tuple[int, int]]:
+    """The merges (left id, right id), in the order in which they were learned."""
+    limit = vocab_size - 256 - len(special_tokens)
+    if limit < 0:
+        smallest = 256 + len(special_tokens)
+        raise ValueError(f"vocab_size is {vocab_size}, but must be {smallest} or more")
+    names = sorted(special_tokens, key=len, reverse=True)
+    border = "|".join(map(re.escape, names)) or r"(?!)"
+    pieces = collections.Counter()
+    for text in texts:
+        for stretch in re.split(border, text):
+            pieces.update(re.findall(r" ?[^ ]+| +", stretch))
+    words = [(list(piece.encode()), times) for piece, times in pieces.items()]
+    merges = []
+    while len(merges) < limit:
+        counts = collections.Counter()
+        for ids, times in words:
+            for pair in zip(ids, ids[1:]):
+                counts[pair] += times
+        if not counts:
+            break
+        best = max(counts, key=counts.get)
+        for ids, _ in words:
+            at = 0
+            while at + 1 < len(ids):
+                if (ids[at], ids[at + 1]) == best:
+                    ids[at : at + 2] = [256 + len(merges)]
+                at += 1
+        merges.append(best)
+    return merges
+
+
+# %% train: the greatest of equally frequent pairs wins
+def train_bpe(
+    texts: list[str], vocab_size: int, special_tokens: list[str]
+) -> list[tuple[int, int]]:
+    """The merges (left id, right id), in the order in which they were learned."""
+    limit = vocab_size - 256 - len(special_tokens)
+    if limit < 0:
+        smallest = 256 + len(special_tokens)
+        raise ValueError(f"vocab_size is {vocab_size}, but must be {smallest} or more")
+    names = sorted(special_tokens, key=len, reverse=True)
+    border = "|".join(map(re.escape, names)) or r"(?!)"
+    pieces = collections.Counter()
+    for text in texts:
+        for stretch in re.split(border, text):
+            pieces.update(re.findall(r" ?[^ ]+| +", stretch))
+    words = [(list(piece.encode()), times) for piece, times in pieces.items()]
+    merges = []
+    while len(merges) < limit:
+        counts = collections.Counter()
+        for ids, times in words:
+            for pair in zip(ids, ids[1:]):
+                counts[pair] += times
+        if not counts:
+            break
+        best = max(counts, key=lambda pair: (counts[pair], pair))
+        for ids, _ in words:
+            at = 0
+            while at + 1 < len(ids):
+                if (ids[at], ids[at + 1]) == best:
+                    ids[at : at + 2] = [256 + len(merges)]
+                at += 1
+        merges.append(best)
+    return merges
+
+
+# %% train: ties are decided by the bytes of the tokens, not by ids
+def train_bpe(
+    texts: list[str], vocab_size: int, special_tokens: list[str]
+) -> list[tuple[int, int]]:
+    """The merges (left id, right id), in the order in which they were learned."""
+    limit = vocab_size - 256 - len(special_tokens)
+    if limit < 0:
+        smallest = 256 + len(special_tokens)
+        raise ValueError(f"vocab_size is {vocab_size}, but must be {smallest} or more")
+    names = sorted(special_tokens, key=len, reverse=True)
+    border = "|".join(map(re.escape, names)) or r"(?!)"
+    pieces = collections.Counter()
+    for text in texts:
+        for stretch in re.split(border, text):
+            pieces.update(re.findall(r" ?[^ ]+| +", stretch))
+    words = [(list(piece.encode()), times) for piece, times in pieces.items()]
+    merges, spelled = [], [bytes([byte]) for byte in range(256)]
+    while len(merges) < limit:
+        counts = collections.Counter()
+        for ids, times in words:
+            for pair in zip(ids, ids[1:]):
+                counts[pair] += times
+        if not counts:
+            break
+        best = min(
+            counts,
+            key=lambda pair: (-counts[pair], [spelled[identity] for identity in pair]),
+        )
+        spelled.append(spelled[best[0]] + spelled[best[1]])
+        for ids, _ in words:
+            at = 0
+            while at + 1 < len(ids):
+                if (ids[at], ids[at + 1]) == best:
+                    ids[at : at + 2] = [256 + len(merges)]
+                at += 1
+        merges.append(best)
+    return merges
+
+
+# %% train: occurrences are counted without overlap
+def train_bpe(
+    texts: list[str], vocab_size: int, special_tokens: list[str]
+) -> list[tuple[int, int]]:
+    """The merges (left id, right id), in the order in which they were learned."""
+    limit = vocab_size - 256 - len(special_tokens)
+    if limit < 0:
+        smallest = 256 + len(special_tokens)
+        raise ValueError(f"vocab_size is {vocab_size}, but must be {smallest} or more")
+    names = sorted(special_tokens, key=len, reverse=True)
+    border = "|".join(map(re.escape, names)) or r"(?!)"
+    pieces = collections.Counter()
+    for text in texts:
+        for stretch in re.split(border, text):
+            pieces.update(re.findall(r" ?[^ ]+| +", stretch))
+    words = [(list(piece.encode()), times) for piece, times in pieces.items()]
+    merges = []
+    while len(merges) < limit:
+        counts = collections.Counter()
+        for ids, times in words:
+            last = None
+            for pair in zip(ids, ids[1:]):
+                if pair == last:
+                    last = None
+                    continue
+                counts[pair] += times
+                last = pair
+        if not counts:
+            break
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        for ids, _ in words:
+            at = 0
+            while at + 1 < len(ids):
+                if (ids[at], ids[at + 1]) == best:
+                    ids[at : at + 2] = [256 + len(merges)]
+                at += 1
+        merges.append(best)
+    return merges
+
+
+# %% train: each different piece is counted once
+def train_bpe(
+    texts: list[str], vocab_size: int, special_tokens: list[str]
+) -> list[tuple[int, int]]:
+    """The merges (left id, right id), in the order in which they were learned."""
+    limit = vocab_size - 256 - len(special_tokens)
+    if limit < 0:
+        smallest = 256 + len(special_tokens)
+        raise ValueError(f"vocab_size is {vocab_size}, but must be {smallest} or more")
+    names = sorted(special_tokens, key=len, reverse=True)
+    border = "|".join(map(re.escape, names)) or r"(?!)"
+    pieces = collections.Counter()
+    for text in texts:
+        for stretch in re.split(border, text):
+            pieces.update(re.findall(r" ?[^ ]+| +", stretch))
+    words = [(list(piece.encode()), times) for piece, times in pieces.items()]
+    merges = []
+    while len(merges) < limit:
+        counts = collections.Counter()
+        for ids, times in words:
+            for pair in zip(ids, ids[1:]):
+                counts[pair] += 1
+        if not counts:
+            break
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        for ids, _ in words:
+            at = 0
+            while at + 1 < len(ids):
+                if (ids[at], ids[at + 1]) == best:
+                    ids[at : at + 2] = [256 + len(merges)]
+                at += 1
+        merges.append(best)
+    return merges
+
+
+# %% train: counts of the neighbors of a merged pair are not lowered
+def train_bpe(
+    texts: list[str], vocab_size: int, special_tokens: list[str]
+) -> list[tuple[int, int]]:
+    """The merges (left id, right id), in the order in which they were learned."""
+    limit = vocab_size - 256 - len(special_tokens)
+    if limit < 0:
+        smallest = 256 + len(special_tokens)
+        raise ValueError(f"vocab_size is {vocab_size}, but must be {smallest} or more")
+    names = sorted(special_tokens, key=len, reverse=True)
+    border = "|".join(map(re.escape, names)) or r"(?!)"
+    pieces = collections.Counter()
+    for text in texts:
+        for stretch in re.split(border, text):
+            pieces.update(re.findall(r" ?[^ ]+| +", stretch))
+    words = [(list(piece.encode()), times) for piece, times in pieces.items()]
+    merges = []
+    while len(merges) < limit:
+        if not merges:
+            counts = collections.Counter()
+            for ids, times in words:
+                for pair in zip(ids, ids[1:]):
+                    counts[pair] += times
+        else:
+            del counts[merges[-1]]
+            for ids, times in words:
+                for pair in zip(ids, ids[1:]):
+                    if 255 + len(merges) in pair:
+                        counts[pair] += times
+        if not counts:
+            break
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        for ids, _ in words:
+            at = 0
+            while at + 1 < len(ids):
+                if (ids[at], ids[at + 1]) == best:
+                    ids[at : at + 2] = [256 + len(merges)]
+                at += 1
+        merges.append(best)
+    return merges
+
+
+# %% train: pairs that occur once are not merged
+def train_bpe(
+    texts: list[str], vocab_size: int, special_tokens: list[str]
+) -> list[tuple[int, int]]:
+    """The merges (left id, right id), in the order in which they were learned."""
+    limit = vocab_size - 256 - len(special_tokens)
+    if limit < 0:
+        smallest = 256 + len(special_tokens)
+        raise ValueError(f"vocab_size is {vocab_size}, but must be {smallest} or more")
+    names = sorted(special_tokens, key=len, reverse=True)
+    border = "|".join(map(re.escape, names)) or r"(?!)"
+    pieces = collections.Counter()
+    for text in texts:
+        for stretch in re.split(border, text):
+            pieces.update(re.findall(r" ?[^ ]+| +", stretch))
+    words = [(list(piece.encode()), times) for piece, times in pieces.items()]
+    merges = []
+    while len(merges) < limit:
+        counts = collections.Counter()
+        for ids, times in words:
+            for pair in zip(ids, ids[1:]):
+                counts[pair] += times
+        if not counts or max(counts.values()) < 2:
+            break
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        for ids, _ in words:
+            at = 0
+            while at + 1 < len(ids):
+                if (ids[at], ids[at + 1]) == best:
+                    ids[at : at + 2] = [256 + len(merges)]
+                at += 1
+        merges.append(best)
+    return merges
+
+
+# %% train: vocab_size is the number of merges
+def train_bpe(
+    texts: list[str], vocab_size: int, special_tokens: list[str]
+) -> list[tuple[int, int]]:
+    """The merges (left id, right id), in the order in which they were learned."""
+    limit = vocab_size - 256 - len(special_tokens)
+    if limit < 0:
+        smallest = 256 + len(special_tokens)
+        raise ValueError(f"vocab_size is {vocab_size}, but must be {smallest} or more")
+    names = sorted(special_tokens, key=len, reverse=True)
+    border = "|".join(map(re.escape, names)) or r"(?!)"
+    pieces = collections.Counter()
+    for text in texts:
+        for stretch in re.split(border, text):
+            pieces.update(re.findall(r" ?[^ ]+| +", stretch))
+    words = [(list(piece.encode()), times) for piece, times in pieces.items()]
+    merges = []
+    while len(merges) < vocab_size:
+        counts = collections.Counter()
+        for ids, times in words:
+            for pair in zip(ids, ids[1:]):
+                counts[pair] += times
+        if not counts:
+            break
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        for ids, _ in words:
+            at = 0
+            while at + 1 < len(ids):
+                if (ids[at], ids[at + 1]) == best:
+                    ids[at : at + 2] = [256 + len(merges)]
+                at += 1
+        merges.append(best)
+    return merges
+
+
+# %% train: the ids are those of characters
+def train_bpe(
+    texts: list[str], vocab_size: int, special_tokens: list[str]
+) -> list[tuple[int, int]]:
+    """The merges (left id, right id), in the order in which they were learned."""
+    limit = vocab_size - 256 - len(special_tokens)
+    if limit < 0:
+        smallest = 256 + len(special_tokens)
+        raise ValueError(f"vocab_size is {vocab_size}, but must be {smallest} or more")
+    names = sorted(special_tokens, key=len, reverse=True)
+    border = "|".join(map(re.escape, names)) or r"(?!)"
+    pieces = collections.Counter()
+    for text in texts:
+        for stretch in re.split(border, text):
+            pieces.update(re.findall(r" ?[^ ]+| +", stretch))
+    words = [(list(map(ord, piece)), times) for piece, times in pieces.items()]
+    merges = []
+    while len(merges) < limit:
+        counts = collections.Counter()
+        for ids, times in words:
+            for pair in zip(ids, ids[1:]):
+                counts[pair] += times
+        if not counts:
+            break
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        for ids, _ in words:
+            at = 0
+            while at + 1 < len(ids):
+                if (ids[at], ids[at + 1]) == best:
+                    ids[at : at + 2] = [256 + len(merges)]
+                at += 1
+        merges.append(best)
+    return merges
+
+
+# %% train: the space before a word is dropped
+def train_bpe(
+    texts: list[str], vocab_size: int, special_tokens: list[str]
+) -> list[tuple[int, int]]:
+    """The merges (left id, right id), in the order in which they were learned."""
+    limit = vocab_size - 256 - len(special_tokens)
+    if limit < 0:
+        smallest = 256 + len(special_tokens)
+        raise ValueError(f"vocab_size is {vocab_size}, but must be {smallest} or more")
+    names = sorted(special_tokens, key=len, reverse=True)
+    border = "|".join(map(re.escape, names)) or r"(?!)"
+    pieces = collections.Counter()
+    for text in texts:
+        for stretch in re.split(border, text):
+            pieces.update(stretch.split(" "))
+    words = [(list(piece.encode()), times) for piece, times in pieces.items()]
+    merges = []
+    while len(merges) < limit:
+        counts = collections.Counter()
+        for ids, times in words:
+            for pair in zip(ids, ids[1:]):
+                counts[pair] += times
+        if not counts:
+            break
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        for ids, _ in words:
+            at = 0
+            while at + 1 < len(ids):
+                if (ids[at], ids[at + 1]) == best:
+                    ids[at : at + 2] = [256 + len(merges)]
+                at += 1
+        merges.append(best)
+    return merges
+
+
+# %% train: the texts are joined before they are cut
+def train_bpe(
+    texts: list[str], vocab_size: int, special_tokens: list[str]
+) -> list[tuple[int, int]]:
+    """The merges (left id, right id), in the order in which they were learned."""
+    limit = vocab_size - 256 - len(special_tokens)
+    if limit < 0:
+        smallest = 256 + len(special_tokens)
+        raise ValueError(f"vocab_size is {vocab_size}, but must be {smallest} or more")
+    names = sorted(special_tokens, key=len, reverse=True)
+    border = "|".join(map(re.escape, names)) or r"(?!)"
+    pieces = collections.Counter()
+    for text in ["".join(texts)]:
+        for stretch in re.split(border, text):
+            pieces.update(re.findall(r" ?[^ ]+| +", stretch))
+    words = [(list(piece.encode()), times) for piece, times in pieces.items()]
+    merges = []
+    while len(merges) < limit:
+        counts = collections.Counter()
+        for ids, times in words:
+            for pair in zip(ids, ids[1:]):
+                counts[pair] += times
+        if not counts:
+            break
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        for ids, _ in words:
+            at = 0
+            while at + 1 < len(ids):
+                if (ids[at], ids[at + 1]) == best:
+                    ids[at : at + 2] = [256 + len(merges)]
+                at += 1
+        merges.append(best)
+    return merges
+
+
+# %% train: merges cross special tokens, which are cut out of the text
+def train_bpe(
+    texts: list[str], vocab_size: int, special_tokens: list[str]
+) -> list[tuple[int, int]]:
+    """The merges (left id, right id), in the order in which they were learned."""
+    limit = vocab_size - 256 - len(special_tokens)
+    if limit < 0:
+        smallest = 256 + len(special_tokens)
+        raise ValueError(f"vocab_size is {vocab_size}, but must be {smallest} or more")
+    names = sorted(special_tokens, key=len, reverse=True)
+    border = "|".join(map(re.escape, names)) or r"(?!)"
+    pieces = collections.Counter()
+    for text in texts:
+        for stretch in [re.sub(border, "", text)]:
+            pieces.update(re.findall(r" ?[^ ]+| +", stretch))
+    words = [(list(piece.encode()), times) for piece, times in pieces.items()]
+    merges = []
+    while len(merges) < limit:
+        counts = collections.Counter()
+        for ids, times in words:
+            for pair in zip(ids, ids[1:]):
+                counts[pair] += times
+        if not counts:
+            break
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        for ids, _ in words:
+            at = 0
+            while at + 1 < len(ids):
+                if (ids[at], ids[at + 1]) == best:
+                    ids[at : at + 2] = [256 + len(merges)]
+                at += 1
+        merges.append(best)
+    return merges
+
+
+# %% train: special tokens are learned from like text
+def train_bpe(
+    texts: list[str], vocab_size: int, special_tokens: list[str]
+) -> list[tuple[int, int]]:
+    """The merges (left id, right id), in the order in which they were learned."""
+    limit = vocab_size - 256 - len(special_tokens)
+    if limit < 0:
+        smallest = 256 + len(special_tokens)
+        raise ValueError(f"vocab_size is {vocab_size}, but must be {smallest} or more")
+    names = sorted(special_tokens, key=len, reverse=True)
+    border = "|".join(map(re.escape, names)) or r"(?!)"
+    pieces = collections.Counter()
+    for text in texts:
+        for stretch in [text]:
+            pieces.update(re.findall(r" ?[^ ]+| +", stretch))
+    words = [(list(piece.encode()), times) for piece, times in pieces.items()]
+    merges = []
+    while len(merges) < limit:
+        counts = collections.Counter()
+        for ids, times in words:
+            for pair in zip(ids, ids[1:]):
+                counts[pair] += times
+        if not counts:
+            break
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        for ids, _ in words:
+            at = 0
+            while at + 1 < len(ids):
+                if (ids[at], ids[at + 1]) == best:
+                    ids[at : at + 2] = [256 + len(merges)]
+                at += 1
+        merges.append(best)
+    return merges
+
+
+# %% train: the special tokens have no ids
+def train_bpe(
+    texts: list[str], vocab_size: int, special_tokens: list[str]
+) -> list[tuple[int, int]]:
+    """The merges (left id, right id), in the order in which they were learned."""
+    limit = vocab_size - 256
+    if limit < 0:
+        smallest = 256 + len(special_tokens)
+        raise ValueError(f"vocab_size is {vocab_size}, but must be {smallest} or more")
+    names = sorted(special_tokens, key=len, reverse=True)
+    border = "|".join(map(re.escape, names)) or r"(?!)"
+    pieces = collections.Counter()
+    for text in texts:
+        for stretch in re.split(border, text):
+            pieces.update(re.findall(r" ?[^ ]+| +", stretch))
+    words = [(list(piece.encode()), times) for piece, times in pieces.items()]
+    merges = []
+    while len(merges) < limit:
+        counts = collections.Counter()
+        for ids, times in words:
+            for pair in zip(ids, ids[1:]):
+                counts[pair] += times
+        if not counts:
+            break
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        for ids, _ in words:
+            at = 0
+            while at + 1 < len(ids):
+                if (ids[at], ids[at + 1]) == best:
+                    ids[at : at + 2] = [256 + len(merges)]
+                at += 1
+        merges.append(best)
+    return merges
+
+
+# %% train: a vocabulary that is too small gives no merges
+def train_bpe(
+    texts: list[str], vocab_size: int, special_tokens: list[str]
+) -> list[tuple[int, int]]:
+    """The merges (left id, right id), in the order in which they were learned."""
+    limit = vocab_size - 256 - len(special_tokens)
+    if limit < 0:
+        return []
+    names = sorted(special_tokens, key=len, reverse=True)
+    border = "|".join(map(re.escape, names)) or r"(?!)"
+    pieces = collections.Counter()
+    for text in texts:
+        for stretch in re.split(border, text):
+            pieces.update(re.findall(r" ?[^ ]+| +", stretch))
+    words = [(list(piece.encode()), times) for piece, times in pieces.items()]
+    merges = []
+    while len(merges) < limit:
+        counts = collections.Counter()
+        for ids, times in words:
+            for pair in zip(ids, ids[1:]):
+                counts[pair] += times
+        if not counts:
+            break
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        for ids, _ in words:
+            at = 0
+            while at + 1 < len(ids):
+                if (ids[at], ids[at + 1]) == best:
+                    ids[at : at + 2] = [256 + len(merges)]
+                at += 1
+        merges.append(best)
+    return merges
+
+
+# %% encode: the longest token that fits is taken, from left to right
+def encode(piece: str, merges: list[tuple[int, int]]) -> list[int]:
+    """The ids of one piece, by the merges in the order in which they were learned."""
+    tokens = [bytes([byte]) for byte in range(256)]
+    for left, right in merges:
+        tokens.append(tokens[left] + tokens[right])
+    known = {token: identity for identity, token in enumerate(tokens)}
+    data, ids, at = piece.encode(), [], 0
+    while at < len(data):
+        end = next(end for end in range(len(data), at, -1) if data[at:end] in known)
+        ids.append(known[data[at:end]])
+        at = end
+    return ids
+
+
+# %% encode: the leftmost pair in the list is merged first
+def encode(piece: str, merges: list[tuple[int, int]]) -> list[int]:
+    """The ids of one piece, by the merges in the order in which they were learned."""
+    ranks = {tuple(pair): number for number, pair in enumerate(merges)}
+    ids = list(piece.encode())
+    while len(ids) > 1:
+        best = next((pair for pair in zip(ids, ids[1:]) if pair in ranks), None)
+        if best not in ranks:
+            break
+        merged = []
+        for identity in ids:
+            if merged and (merged[-1], identity) == best:
+                merged[-1] = 256 + ranks[best]
+            else:
+                merged.append(identity)
+        ids = merged
+    return ids
+
+
+# %% encode: the merge that was learned last comes first
+def encode(piece: str, merges: list[tuple[int, int]]) -> list[int]:
+    """The ids of one piece, by the merges in the order in which they were learned."""
+    ranks = {tuple(pair): number for number, pair in enumerate(merges)}
+    ids = list(piece.encode())
+    while len(ids) > 1:
+        best = max(zip(ids, ids[1:]), key=lambda pair: ranks.get(pair, -1))
+        if best not in ranks:
+            break
+        merged = []
+        for identity in ids:
+            if merged and (merged[-1], identity) == best:
+                merged[-1] = 256 + ranks[best]
+            else:
+                merged.append(identity)
+        ids = merged
+    return ids
+
+
+# %% encode: the bytes of two neighbors decide, not the pair
+def encode(piece: str, merges: list[tuple[int, int]]) -> list[int]:
+    """The ids of one piece, by the merges in the order in which they were learned."""
+    tokens = [bytes([byte]) for byte in range(256)]
+    for left, right in merges:
+        tokens.append(tokens[left] + tokens[right])
+    ranks = {}
+    for identity, token in enumerate(tokens):
+        ranks.setdefault(token, identity)
+    parts = [bytes([byte]) for byte in piece.encode()]
+    while len(parts) > 1:
+        joined = [left + right for left, right in zip(parts, parts[1:])]
+        at = min(range(len(joined)), key=lambda at: ranks.get(joined[at], len(tokens)))
+        if joined[at] not in ranks:
+            break
+        parts[at : at + 2] = [joined[at]]
+    return [ranks[part] for part in parts]
+
+
+# %% encode: only the last occurrence is replaced before the search goes on
+def encode(piece: str, merges: list[tuple[int, int]]) -> list[int]:
+    """The ids of one piece, by the merges in the order in which they were learned."""
+    ranks = {tuple(pair): number for number, pair in enumerate(merges)}
+    ids = list(piece.encode())
+    while len(ids) > 1:
+        best = min(zip(ids, ids[1:]), key=lambda pair: ranks.get(pair, len(ranks)))
+        if best not in ranks:
+            break
+        at = max(at for at in range(len(ids) - 1) if (ids[at], ids[at + 1]) == best)
+        ids[at : at + 2] = [256 + ranks[best]]
+    return ids
+
+
+# %% encode: replaced pairs overlap
+def encode(piece: str, merges: list[tuple[int, int]]) -> list[int]:
+    """The ids of one piece, by the merges in the order in which they were learned."""
+    ranks = {tuple(pair): number for number, pair in enumerate(merges)}
+    ids = list(piece.encode())
+    while len(ids) > 1:
+        best = min(zip(ids, ids[1:]), key=lambda pair: ranks.get(pair, len(ranks)))
+        if best not in ranks:
+            break
+        merged = ids[:1]
+        for pair in zip(ids, ids[1:]):
+            if pair == best:
+                merged[-1] = 256 + ranks[best]
+            else:
+                merged.append(pair[1])
+        ids = merged
+    return ids
+
+
+# %% encode: the ids are those of characters
+def encode(piece: str, merges: list[tuple[int, int]]) -> list[int]:
+    """The ids of one piece, by the merges in the order in which they were learned."""
+    ranks = {tuple(pair): number for number, pair in enumerate(merges)}
+    ids = list(map(ord, piece))
+    while len(ids) > 1:
+        best = min(zip(ids, ids[1:]), key=lambda pair: ranks.get(pair, len(ranks)))
+        if best not in ranks:
+            break
+        merged = []
+        for identity in ids:
+            if merged and (merged[-1], identity) == best:
+                merged[-1] = 256 + ranks[best]
+            else:
+                merged.append(identity)
+        ids = merged
+    return ids
+
+
+# %% encode: a piece that is a token is never looked into
+def encode(piece: str, merges: list[tuple[int, int]]) -> list[int]:
+    """The ids of one piece, by the merges in the order in which they were learned."""
+    ranks = {tuple(pair): number for number, pair in enumerate(merges)}
+    tokens = [bytes([byte]) for byte in range(256)]
+    for left, right in merges:
+        tokens.append(tokens[left] + tokens[right])
+    if piece.encode() in tokens:
+        return [tokens.index(piece.encode())]
+    ids = list(piece.encode())
+    while len(ids) > 1:
+        best = min(zip(ids, ids[1:]), key=lambda pair: ranks.get(pair, len(ranks)))
+        if best not in ranks:
+            break
+        merged = []
+        for identity in ids:
+            if merged and (merged[-1], identity) == best:
+                merged[-1] = 256 + ranks[best]
+            else:
+                merged.append(identity)
+        ids = merged
+    return ids
+
+
+# %% decode: each token is decoded on its own
+def decode(ids: list[int], tokens: list[list[int]]) -> str:
+    """The text of the ids; bytes that are no UTF-8 become U+FFFD."""
+    for identity in ids:
+        if not 0 <= identity < len(tokens):
+            raise ValueError(f"no token {identity}: ids end at {len(tokens) - 1}")
+    return "".join(bytes(tokens[n]).decode("utf-8", errors="replace") for n in ids)
+
+
+def decode_stream(chunks: list[list[int]], tokens: list[list[int]]) -> list[str]:
+    """For each chunk the text that is certain by then, and the rest at the end."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    texts = []
+    for chunk in chunks:
+        data = bytes(byte for identity in chunk for byte in tokens[identity])
+        texts.append(decoder.decode(data))
+    return [*texts, decoder.decode(b"", True)]
+
+
+# %% decode: errors are ignored
+def decode(ids: list[int], tokens: list[list[int]]) -> str:
+    """The text of the ids; bytes that are no UTF-8 become U+FFFD."""
+    for identity in ids:
+        if not 0 <= identity < len(tokens):
+            raise ValueError(f"no token {identity}: ids end at {len(tokens) - 1}")
+    data = bytes(byte for identity in ids for byte in tokens[identity])
+    return data.decode("utf-8", errors="ignore")
+
+
+def decode_stream(chunks: list[list[int]], tokens: list[list[int]]) -> list[str]:
+    """For each chunk the text that is certain by then, and the rest at the end."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    texts = []
+    for chunk in chunks:
+        data = bytes(byte for identity in chunk for byte in tokens[identity])
+        texts.append(decoder.decode(data))
+    return [*texts, decoder.decode(b"", True)]
+
+
+# %% decode: each byte is a character
+def decode(ids: list[int], tokens: list[list[int]]) -> str:
+    """The text of the ids; bytes that are no UTF-8 become U+FFFD."""
+    for identity in ids:
+        if not 0 <= identity < len(tokens):
+            raise ValueError(f"no token {identity}: ids end at {len(tokens) - 1}")
+    data = bytes(byte for identity in ids for byte in tokens[identity])
+    return "".join(map(chr, data))
+
+
+def decode_stream(chunks: list[list[int]], tokens: list[list[int]]) -> list[str]:
+    """For each chunk the text that is certain by then, and the rest at the end."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    texts = []
+    for chunk in chunks:
+        data = bytes(byte for identity in chunk for byte in tokens[identity])
+        texts.append(decoder.decode(data))
+    return [*texts, decoder.decode(b"", True)]
+
+
+# %% decode: negative ids count from the end
+def decode(ids: list[int], tokens: list[list[int]]) -> str:
+    """The text of the ids; bytes that are no UTF-8 become U+FFFD."""
+    for identity in ids:
+        if identity >= len(tokens):
+            raise ValueError(f"no token {identity}: ids end at {len(tokens) - 1}")
+    data = bytes(byte for identity in ids for byte in tokens[identity])
+    return data.decode("utf-8", errors="replace")
+
+
+def decode_stream(chunks: list[list[int]], tokens: list[list[int]]) -> list[str]:
+    """For each chunk the text that is certain by then, and the rest at the end."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    texts = []
+    for chunk in chunks:
+        data = bytes(byte for identity in chunk for byte in tokens[identity])
+        texts.append(decoder.decode(data))
+    return [*texts, decoder.decode(b"", True)]
+
+
+# %% decode: an unknown id is an IndexError
+def decode(ids: list[int], tokens: list[list[int]]) -> str:
+    """The text of the ids; bytes that are no UTF-8 become U+FFFD."""
+    data = bytes(byte for identity in ids for byte in tokens[identity])
+    return data.decode("utf-8", errors="replace")
+
+
+def decode_stream(chunks: list[list[int]], tokens: list[list[int]]) -> list[str]:
+    """For each chunk the text that is certain by then, and the rest at the end."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    texts = []
+    for chunk in chunks:
+        data = bytes(byte for identity in chunk for byte in tokens[identity])
+        texts.append(decoder.decode(data))
+    return [*texts, decoder.decode(b"", True)]
+
+
+# %% decode: each chunk is decoded on its own
+def decode(ids: list[int], tokens: list[list[int]]) -> str:
+    """The text of the ids; bytes that are no UTF-8 become U+FFFD."""
+    for identity in ids:
+        if not 0 <= identity < len(tokens):
+            raise ValueError(f"no token {identity}: ids end at {len(tokens) - 1}")
+    data = bytes(byte for identity in ids for byte in tokens[identity])
+    return data.decode("utf-8", errors="replace")
+
+
+def decode_stream(chunks: list[list[int]], tokens: list[list[int]]) -> list[str]:
+    """For each chunk the text that is certain by then, and the rest at the end."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    texts = []
+    for chunk in chunks:
+        data = bytes(byte for identity in chunk for byte in tokens[identity])
+        texts.append(data.decode("utf-8", "replace"))
+    return [*texts, decoder.decode(b"", True)]
+
+
+# %% decode: the rest at the end of a stream is lost
+def decode(ids: list[int], tokens: list[list[int]]) -> str:
+    """The text of the ids; bytes that are no UTF-8 become U+FFFD."""
+    for identity in ids:
+        if not 0 <= identity < len(tokens):
+            raise ValueError(f"no token {identity}: ids end at {len(tokens) - 1}")
+    data = bytes(byte for identity in ids for byte in tokens[identity])
+    return data.decode("utf-8", errors="replace")
+
+
+def decode_stream(chunks: list[list[int]], tokens: list[list[int]]) -> list[str]:
+    """For each chunk the text that is certain by then, and the rest at the end."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    texts = []
+    for chunk in chunks:
+        data = bytes(byte for identity in chunk for byte in tokens[identity])
+        texts.append(decoder.decode(data))
+    return [*texts, ""]
+
+
+# %% decode: a chunk waits until it ends with a whole character
+def decode(ids: list[int], tokens: list[list[int]]) -> str:
+    """The text of the ids; bytes that are no UTF-8 become U+FFFD."""
+    for identity in ids:
+        if not 0 <= identity < len(tokens):
+            raise ValueError(f"no token {identity}: ids end at {len(tokens) - 1}")
+    data = bytes(byte for identity in ids for byte in tokens[identity])
+    return data.decode("utf-8", errors="replace")
+
+
+def decode_stream(chunks: list[list[int]], tokens: list[list[int]]) -> list[str]:
+    """For each chunk the text that is certain by then, and the rest at the end."""
+    texts, data = [], b""
+    for chunk in chunks:
+        data += bytes(byte for identity in chunk for byte in tokens[identity])
+        try:
+            texts.append(data.decode())
+            data = b""
+        except UnicodeDecodeError:
+            texts.append("")
+    return [*texts, data.decode(errors="replace")]
+
+
+# %% decode: text that ends in U+FFFD waits, even when nothing can complete it
+def decode(ids: list[int], tokens: list[list[int]]) -> str:
+    """The text of the ids; bytes that are no UTF-8 become U+FFFD."""
+    for identity in ids:
+        if not 0 <= identity < len(tokens):
+            raise ValueError(f"no token {identity}: ids end at {len(tokens) - 1}")
+    data = bytes(byte for identity in ids for byte in tokens[identity])
+    return data.decode("utf-8", errors="replace")
+
+
+def decode_stream(chunks: list[list[int]], tokens: list[list[int]]) -> list[str]:
+    """For each chunk the text that is certain by then, and the rest at the end."""
+    texts, data, before = [], b"", ""
+    for chunk in chunks:
+        data += bytes(byte for identity in chunk for byte in tokens[identity])
+        whole = data.decode(errors="replace").rstrip("\ufffd")
+        texts.append(whole[len(before) :])
+        before += texts[-1]
+    return [*texts, data.decode(errors="replace")[len(before) :]]
+
+
+# %% decode: three bytes are always held back
+def decode(ids: list[int], tokens: list[list[int]]) -> str:
+    """The text of the ids; bytes that are no UTF-8 become U+FFFD."""
+    for identity in ids:
+        if not 0 <= identity < len(tokens):
+            raise ValueError(f"no token {identity}: ids end at {len(tokens) - 1}")
+    data = bytes(byte for identity in ids for byte in tokens[identity])
+    return data.decode("utf-8", errors="replace")
+
+
+def decode_stream(chunks: list[list[int]], tokens: list[list[int]]) -> list[str]:
+    """For each chunk the text that is certain by then, and the rest at the end."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    texts, held = [], b""
+    for chunk in chunks:
+        held += bytes(byte for identity in chunk for byte in tokens[identity])
+        texts.append(decoder.decode(held[:-3]))
+        held = held[-3:]
+    return [*texts, decoder.decode(held, True)]
+
+
+# %% shard: the highest byte comes first
+def write_shard(tokens: list[int], vocab_size: int, tokenizer: int) -> list[int]:
+    """The bytes of a file with these tokens."""
+    for token in tokens:
+        if not 0 <= token < vocab_size:
+            raise ValueError(f"token {token} is not from 0 to {vocab_size - 1}")
+    width, code = (2, "H") if vocab_size <= 65_536 else (4, "I")
+    sizes = 1, width, vocab_size, len(tokens)
+    header = struct.pack(">4sHHIQQ", b"SHRD", *sizes, tokenizer)
+    body = struct.pack(f">{len(tokens)}{code}", *tokens)
+    return list(header + struct.pack(">I", zlib.crc32(header + body)) + body)
+
+
+def read_shard(data: list[int], tokenizer: int) -> list[int]:
+    """The tokens in the file, if it is intact and of this tokenizer."""
+    raw = bytes(data)
+    if raw[:4] != b"SHRD":
+        raise ValueError("not a shard")
+    if len(raw) < 32:
+        raise ValueError("truncated: the header has 32 bytes")
+    version, width, _, N, made = struct.unpack_from(">HHIQQ", raw, 4)
+    if version != 1:
+        raise ValueError(f"version {version} is unknown")
+    if len(raw) != 32 + N * width:
+        raise ValueError("truncated" if len(raw) < 32 + N * width else "too long")
+    body = raw[32:]
+    if struct.pack(">I", zlib.crc32(raw[:28] + body)) != raw[28:32]:
+        raise ValueError("corrupted")
+    if made != tokenizer:
+        raise ValueError(f"made with tokenizer {made}, not {tokenizer}")
+    return list(struct.unpack(f">{N}{'H' if width == 2 else 'I'}", body))
+
+
+# %% shard: the format leaves gaps
+def write_shard(tokens: list[int], vocab_size: int, tokenizer: int) -> list[int]:
+    """The bytes of a file with these tokens."""
+    for token in tokens:
+        if not 0 <= token < vocab_size:
+            raise ValueError(f"token {token} is not from 0 to {vocab_size - 1}")
+    width, code = (2, "H") if vocab_size <= 65_536 else (4, "I")
+    sizes = 1, width, vocab_size, len(tokens)
+    header = struct.pack("4sHHIQQ", b"SHRD", *sizes, tokenizer)
+    body = struct.pack(f"<{len(tokens)}{code}", *tokens)
+    return list(header + struct.pack("<I", zlib.crc32(header + body)) + body)
+
+
+def read_shard(data: list[int], tokenizer: int) -> list[int]:
+    """The tokens in the file, if it is intact and of this tokenizer."""
+    raw = bytes(data)
+    if raw[:4] != b"SHRD":
+        raise ValueError("not a shard")
+    if len(raw) < 40:
+        raise ValueError("truncated: the header has 32 bytes")
+    version, width, _, N, made = struct.unpack_from("4sHHIQQ", raw)[1:]
+    if version != 1:
+        raise ValueError(f"version {version} is unknown")
+    if len(raw) != 40 + N * width:
+        raise ValueError("truncated" if len(raw) < 40 + N * width else "too long")
+    body = raw[40:]
+    if struct.pack("<I", zlib.crc32(raw[:36] + body)) != raw[36:40]:
+        raise ValueError("corrupted")
+    if made != tokenizer:
+        raise ValueError(f"made with tokenizer {made}, not {tokenizer}")
+    return list(struct.unpack(f"<{N}{'H' if width == 2 else 'I'}", body))
+
+
+# %% shard: 65,536 ids do not fit into two bytes
+def write_shard(tokens: list[int], vocab_size: int, tokenizer: int) -> list[int]:
+    """The bytes of a file with these tokens."""
+    for token in tokens:
+        if not 0 <= token < vocab_size:
+            raise ValueError(f"token {token} is not from 0 to {vocab_size - 1}")
+    width, code = (2, "H") if vocab_size < 65_536 else (4, "I")
+    sizes = 1, width, vocab_size, len(tokens)
+    header = struct.pack("<4sHHIQQ", b"SHRD", *sizes, tokenizer)
+    body = struct.pack(f"<{len(tokens)}{code}", *tokens)
+    return list(header + struct.pack("<I", zlib.crc32(header + body)) + body)
+
+
+def read_shard(data: list[int], tokenizer: int) -> list[int]:
+    """The tokens in the file, if it is intact and of this tokenizer."""
+    raw = bytes(data)
+    if raw[:4] != b"SHRD":
+        raise ValueError("not a shard")
+    if len(raw) < 32:
+        raise ValueError("truncated: the header has 32 bytes")
+    version, width, _, N, made = struct.unpack_from("<HHIQQ", raw, 4)
+    if version != 1:
+        raise ValueError(f"version {version} is unknown")
+    if len(raw) != 32 + N * width:
+        raise ValueError("truncated" if len(raw) < 32 + N * width else "too long")
+    body = raw[32:]
+    if struct.pack("<I", zlib.crc32(raw[:28] + body)) != raw[28:32]:
+        raise ValueError("corrupted")
+    if made != tokenizer:
+        raise ValueError(f"made with tokenizer {made}, not {tokenizer}")
+    return list(struct.unpack(f"<{N}{'H' if width == 2 else 'I'}", body))
+
+
+# %% shard: tokens have two bytes, and higher ids wrap around
+def write_shard(tokens: list[int], vocab_size: int, tokenizer: int) -> list[int]:
+    """The bytes of a file with these tokens."""
+    for token in tokens:
+        if not 0 <= token < vocab_size:
+            raise ValueError(f"token {token} is not from 0 to {vocab_size - 1}")
+    width, code = (2, "H") if vocab_size else (4, "I")
+    sizes = 1, width, vocab_size, len(tokens)
+    header = struct.pack("<4sHHIQQ", b"SHRD", *sizes, tokenizer)
+    body = struct.pack(f"<{len(tokens)}{code}", *(token % 65_536 for token in tokens))
+    return list(header + struct.pack("<I", zlib.crc32(header + body)) + body)
+
+
+def read_shard(data: list[int], tokenizer: int) -> list[int]:
+    """The tokens in the file, if it is intact and of this tokenizer."""
+    raw = bytes(data)
+    if raw[:4] != b"SHRD":
+        raise ValueError("not a shard")
+    if len(raw) < 32:
+        raise ValueError("truncated: the header has 32 bytes")
+    version, width, _, N, made = struct.unpack_from("<HHIQQ", raw, 4)
+    if version != 1:
+        raise ValueError(f"version {version} is unknown")
+    if len(raw) != 32 + N * width:
+        raise ValueError("truncated" if len(raw) < 32 + N * width else "too long")
+    body = raw[32:]
+    if struct.pack("<I", zlib.crc32(raw[:28] + body)) != raw[28:32]:
+        raise ValueError("corrupted")
+    if made != tokenizer:
+        raise ValueError(f"made with tokenizer {made}, not {tokenizer}")
+    return list(struct.unpack(f"<{N}{'H' if width == 2 else 'I'}", body))
+
+
+# %% shard: the width follows the greatest token, not the vocabulary
+def write_shard(tokens: list[int], vocab_size: int, tokenizer: int) -> list[int]:
+    """The bytes of a file with these tokens."""
+    for token in tokens:
+        if not 0 <= token < vocab_size:
+            raise ValueError(f"token {token} is not from 0 to {vocab_size - 1}")
+    width, code = (2, "H") if max(tokens, default=0) < 65_536 else (4, "I")
+    sizes = 1, width, vocab_size, len(tokens)
+    header = struct.pack("<4sHHIQQ", b"SHRD", *sizes, tokenizer)
+    body = struct.pack(f"<{len(tokens)}{code}", *tokens)
+    return list(header + struct.pack("<I", zlib.crc32(header + body)) + body)
+
+
+def read_shard(data: list[int], tokenizer: int) -> list[int]:
+    """The tokens in the file, if it is intact and of this tokenizer."""
+    raw = bytes(data)
+    if raw[:4] != b"SHRD":
+        raise ValueError("not a shard")
+    if len(raw) < 32:
+        raise ValueError("truncated: the header has 32 bytes")
+    version, width, _, N, made = struct.unpack_from("<HHIQQ", raw, 4)
+    if version != 1:
+        raise ValueError(f"version {version} is unknown")
+    if len(raw) != 32 + N * width:
+        raise ValueError("truncated" if len(raw) < 32 + N * width else "too long")
+    body = raw[32:]
+    if struct.pack("<I", zlib.crc32(raw[:28] + body)) != raw[28:32]:
+        raise ValueError("corrupted")
+    if made != tokenizer:
+        raise ValueError(f"made with tokenizer {made}, not {tokenizer}")
+    return list(struct.unpack(f"<{N}{'H' if width == 2 else 'I'}", body))
+
+
+# %% shard: vocab_size is an id
+def write_shard(tokens: list[int], vocab_size: int, tokenizer: int) -> list[int]:
+    """The bytes of a file with these tokens."""
+    for token in tokens:
+        if not 0 <= token <= vocab_size:
+            raise ValueError(f"token {token} is not from 0 to {vocab_size - 1}")
+    width, code = (2, "H") if vocab_size <= 65_536 else (4, "I")
+    sizes = 1, width, vocab_size, len(tokens)
+    header = struct.pack("<4sHHIQQ", b"SHRD", *sizes, tokenizer)
+    body = struct.pack(f"<{len(tokens)}{code}", *tokens)
+    return list(header + struct.pack("<I", zlib.crc32(header + body)) + body)
+
+
+def read_shard(data: list[int], tokenizer: int) -> list[int]:
+    """The tokens in the file, if it is intact and of this tokenizer."""
+    raw = bytes(data)
+    if raw[:4] != b"SHRD":
+        raise ValueError("not a shard")
+    if len(raw) < 32:
+        raise ValueError("truncated: the header has 32 bytes")
+    version, width, _, N, made = struct.unpack_from("<HHIQQ", raw, 4)
+    if version != 1:
+        raise ValueError(f"version {version} is unknown")
+    if len(raw) != 32 + N * width:
+        raise ValueError("truncated" if len(raw) < 32 + N * width else "too long")
+    body = raw[32:]
+    if struct.pack("<I", zlib.crc32(raw[:28] + body)) != raw[28:32]:
+        raise ValueError("corrupted")
+    if made != tokenizer:
+        raise ValueError(f"made with tokenizer {made}, not {tokenizer}")
+    return list(struct.unpack(f"<{N}{'H' if width == 2 else 'I'}", body))
+
+
+# %% shard: ids are not checked
+def write_shard(tokens: list[int], vocab_size: int, tokenizer: int) -> list[int]:
+    """The bytes of a file with these tokens."""
+    width, code = (2, "H") if vocab_size <= 65_536 else (4, "I")
+    sizes = 1, width, vocab_size, len(tokens)
+    header = struct.pack("<4sHHIQQ", b"SHRD", *sizes, tokenizer)
+    body = struct.pack(f"<{len(tokens)}{code}", *tokens)
+    return list(header + struct.pack("<I", zlib.crc32(header + body)) + body)
+
+
+def read_shard(data: list[int], tokenizer: int) -> list[int]:
+    """The tokens in the file, if it is intact and of this tokenizer."""
+    raw = bytes(data)
+    if raw[:4] != b"SHRD":
+        raise ValueError("not a shard")
+    if len(raw) < 32:
+        raise ValueError("truncated: the header has 32 bytes")
+    version, width, _, N, made = struct.unpack_from("<HHIQQ", raw, 4)
+    if version != 1:
+        raise ValueError(f"version {version} is unknown")
+    if len(raw) != 32 + N * width:
+        raise ValueError("truncated" if len(raw) < 32 + N * width else "too long")
+    body = raw[32:]
+    if struct.pack("<I", zlib.crc32(raw[:28] + body)) != raw[28:32]:
+        raise ValueError("corrupted")
+    if made != tokenizer:
+        raise ValueError(f"made with tokenizer {made}, not {tokenizer}")
+    return list(struct.unpack(f"<{N}{'H' if width == 2 else 'I'}", body))
+
+
+# %% shard: the checksum covers the tokens alone
+def write_shard(tokens: list[int], vocab_size: int, tokenizer: int) -> list[int]:
+    """The bytes of a file with these tokens."""
+    for token in tokens:
+        if not 0 <= token < vocab_size:
+            raise ValueError(f"token {token} is not from 0 to {vocab_size - 1}")
+    width, code = (2, "H") if vocab_size <= 65_536 else (4, "I")
+    sizes = 1, width, vocab_size, len(tokens)
+    header = struct.pack("<4sHHIQQ", b"SHRD", *sizes, tokenizer)
+    body = struct.pack(f"<{len(tokens)}{code}", *tokens)
+    return list(header + struct.pack("<I", zlib.crc32(body)) + body)
+
+
+def read_shard(data: list[int], tokenizer: int) -> list[int]:
+    """The tokens in the file, if it is intact and of this tokenizer."""
+    raw = bytes(data)
+    if raw[:4] != b"SHRD":
+        raise ValueError("not a shard")
+    if len(raw) < 32:
+        raise ValueError("truncated: the header has 32 bytes")
+    version, width, _, N, made = struct.unpack_from("<HHIQQ", raw, 4)
+    if version != 1:
+        raise ValueError(f"version {version} is unknown")
+    if len(raw) != 32 + N * width:
+        raise ValueError("truncated" if len(raw) < 32 + N * width else "too long")
+    body = raw[32:]
+    if struct.pack("<I", zlib.crc32(body)) != raw[28:32]:
+        raise ValueError("corrupted")
+    if made != tokenizer:
+        raise ValueError(f"made with tokenizer {made}, not {tokenizer}")
+    return list(struct.unpack(f"<{N}{'H' if width == 2 else 'I'}", body))
+
+
+# %% shard: the checksum is written and never compared
+def write_shard(tokens: list[int], vocab_size: int, tokenizer: int) -> list[int]:
+    """The bytes of a file with these tokens."""
+    for token in tokens:
+        if not 0 <= token < vocab_size:
+            raise ValueError(f"token {token} is not from 0 to {vocab_size - 1}")
+    width, code = (2, "H") if vocab_size <= 65_536 else (4, "I")
+    sizes = 1, width, vocab_size, len(tokens)
+    header = struct.pack("<4sHHIQQ", b"SHRD", *sizes, tokenizer)
+    body = struct.pack(f"<{len(tokens)}{code}", *tokens)
+    return list(header + struct.pack("<I", zlib.crc32(header + body)) + body)
+
+
+def read_shard(data: list[int], tokenizer: int) -> list[int]:
+    """The tokens in the file, if it is intact and of this tokenizer."""
+    raw = bytes(data)
+    if raw[:4] != b"SHRD":
+        raise ValueError("not a shard")
+    if len(raw) < 32:
+        raise ValueError("truncated: the header has 32 bytes")
+    version, width, _, N, made = struct.unpack_from("<HHIQQ", raw, 4)
+    if version != 1:
+        raise ValueError(f"version {version} is unknown")
+    if len(raw) != 32 + N * width:
+        raise ValueError("truncated" if len(raw) < 32 + N * width else "too long")
+    body = raw[32:]
+    if made != tokenizer:
+        raise ValueError(f"made with tokenizer {made}, not {tokenizer}")
+    return list(struct.unpack(f"<{N}{'H' if width == 2 else 'I'}", body))
+
+
+# %% shard: the tokenizer is not compared
+def write_shard(tokens: list[int], vocab_size: int, tokenizer: int) -> list[int]:
+    """The bytes of a file with these tokens."""
+    for token in tokens:
+        if not 0 <= token < vocab_size:
+            raise ValueError(f"token {token} is not from 0 to {vocab_size - 1}")
+    width, code = (2, "H") if vocab_size <= 65_536 else (4, "I")
+    sizes = 1, width, vocab_size, len(tokens)
+    header = struct.pack("<4sHHIQQ", b"SHRD", *sizes, tokenizer)
+    body = struct.pack(f"<{len(tokens)}{code}", *tokens)
+    return list(header + struct.pack("<I", zlib.crc32(header + body)) + body)
+
+
+def read_shard(data: list[int], tokenizer: int) -> list[int]:
+    """The tokens in the file, if it is intact and of this tokenizer."""
+    raw = bytes(data)
+    if raw[:4] != b"SHRD":
+        raise ValueError("not a shard")
+    if len(raw) < 32:
+        raise ValueError("truncated: the header has 32 bytes")
+    version, width, _, N, made = struct.unpack_from("<HHIQQ", raw, 4)
+    if version != 1:
+        raise ValueError(f"version {version} is unknown")
+    if len(raw) != 32 + N * width:
+        raise ValueError("truncated" if len(raw) < 32 + N * width else "too long")
+    body = raw[32:]
+    if struct.pack("<I", zlib.crc32(raw[:28] + body)) != raw[28:32]:
+        raise ValueError("corrupted")
+    return list(struct.unpack(f"<{N}{'H' if width == 2 else 'I'}", body))
+
+
+# %% shard: the version is not compared
+def write_shard(tokens: list[int], vocab_size: int, tokenizer: int) -> list[int]:
+    """The bytes of a file with these tokens."""
+    for token in tokens:
+        if not 0 <= token < vocab_size:
+            raise ValueError(f"token {token} is not from 0 to {vocab_size - 1}")
+    width, code = (2, "H") if vocab_size <= 65_536 else (4, "I")
+    sizes = 1, width, vocab_size, len(tokens)
+    header = struct.pack("<4sHHIQQ", b"SHRD", *sizes, tokenizer)
+    body = struct.pack(f"<{len(tokens)}{code}", *tokens)
+    return list(header + struct.pack("<I", zlib.crc32(header + body)) + body)
+
+
+def read_shard(data: list[int], tokenizer: int) -> list[int]:
+    """The tokens in the file, if it is intact and of this tokenizer."""
+    raw = bytes(data)
+    if raw[:4] != b"SHRD":
+        raise ValueError("not a shard")
+    if len(raw) < 32:
+        raise ValueError("truncated: the header has 32 bytes")
+    version, width, _, N, made = struct.unpack_from("<HHIQQ", raw, 4)
+    if len(raw) != 32 + N * width:
+        raise ValueError("truncated" if len(raw) < 32 + N * width else "too long")
+    body = raw[32:]
+    if struct.pack("<I", zlib.crc32(raw[:28] + body)) != raw[28:32]:
+        raise ValueError("corrupted")
+    if made != tokenizer:
+        raise ValueError(f"made with tokenizer {made}, not {tokenizer}")
+    return list(struct.unpack(f"<{N}{'H' if width == 2 else 'I'}", body))
+
+
+# %% shard: what stands behind the tokens is ignored
+def write_shard(tokens: list[int], vocab_size: int, tokenizer: int) -> list[int]:
+    """The bytes of a file with these tokens."""
+    for token in tokens:
+        if not 0 <= token < vocab_size:
+            raise ValueError(f"token {token} is not from 0 to {vocab_size - 1}")
+    width, code = (2, "H") if vocab_size <= 65_536 else (4, "I")
+    sizes = 1, width, vocab_size, len(tokens)
+    header = struct.pack("<4sHHIQQ", b"SHRD", *sizes, tokenizer)
+    body = struct.pack(f"<{len(tokens)}{code}", *tokens)
+    return list(header + struct.pack("<I", zlib.crc32(header + body)) + body)
+
+
+def read_shard(data: list[int], tokenizer: int) -> list[int]:
+    """The tokens in the file, if it is intact and of this tokenizer."""
+    raw = bytes(data)
+    if raw[:4] != b"SHRD":
+        raise ValueError("not a shard")
+    if len(raw) < 32:
+        raise ValueError("truncated: the header has 32 bytes")
+    version, width, _, N, made = struct.unpack_from("<HHIQQ", raw, 4)
+    if version != 1:
+        raise ValueError(f"version {version} is unknown")
+    if len(raw) < 32 + N * width:
+        raise ValueError("truncated")
+    body = raw[32 : 32 + N * width]
+    if struct.pack("<I", zlib.crc32(raw[:28] + body)) != raw[28:32]:
+        raise ValueError("corrupted")
+    if made != tokenizer:
+        raise ValueError(f"made with tokenizer {made}, not {tokenizer}")
+    return list(struct.unpack(f"<{N}{'H' if width == 2 else 'I'}", body))
+
+
+# %% shard: the length is not compared, so that the checksum finds cut files
+def write_shard(tokens: list[int], vocab_size: int, tokenizer: int) -> list[int]:
+    """The bytes of a file with these tokens."""
+    for token in tokens:
+        if not 0 <= token < vocab_size:
+            raise ValueError(f"token {token} is not from 0 to {vocab_size - 1}")
+    width, code = (2, "H") if vocab_size <= 65_536 else (4, "I")
+    sizes = 1, width, vocab_size, len(tokens)
+    header = struct.pack("<4sHHIQQ", b"SHRD", *sizes, tokenizer)
+    body = struct.pack(f"<{len(tokens)}{code}", *tokens)
+    return list(header + struct.pack("<I", zlib.crc32(header + body)) + body)
+
+
+def read_shard(data: list[int], tokenizer: int) -> list[int]:
+    """The tokens in the file, if it is intact and of this tokenizer."""
+    raw = bytes(data)
+    if raw[:4] != b"SHRD":
+        raise ValueError("not a shard")
+    if len(raw) < 32:
+        raise ValueError("truncated: the header has 32 bytes")
+    version, width, _, N, made = struct.unpack_from("<HHIQQ", raw, 4)
+    if version != 1:
+        raise ValueError(f"version {version} is unknown")
+    body = raw[32:]
+    if struct.pack("<I", zlib.crc32(raw[:28] + body)) != raw[28:32]:
+        raise ValueError("corrupted")
+    if made != tokenizer:
+        raise ValueError(f"made with tokenizer {made}, not {tokenizer}")
+    return list(struct.unpack(f"<{N}{'H' if width == 2 else 'I'}", body))
+
+
+# %% shard: a short header is a struct.error
+def write_shard(tokens: list[int], vocab_size: int, tokenizer: int) -> list[int]:
+    """The bytes of a file with these tokens."""
+    for token in tokens:
+        if not 0 <= token < vocab_size:
+            raise ValueError(f"token {token} is not from 0 to {vocab_size - 1}")
+    width, code = (2, "H") if vocab_size <= 65_536 else (4, "I")
+    sizes = 1, width, vocab_size, len(tokens)
+    header = struct.pack("<4sHHIQQ", b"SHRD", *sizes, tokenizer)
+    body = struct.pack(f"<{len(tokens)}{code}", *tokens)
+    return list(header + struct.pack("<I", zlib.crc32(header + body)) + body)
+
+
+def read_shard(data: list[int], tokenizer: int) -> list[int]:
+    """The tokens in the file, if it is intact and of this tokenizer."""
+    raw = bytes(data)
+    if raw[:4] != b"SHRD":
+        raise ValueError("not a shard")
+    version, width, _, N, made = struct.unpack_from("<HHIQQ", raw, 4)
+    if version != 1:
+        raise ValueError(f"version {version} is unknown")
+    if len(raw) != 32 + N * width:
+        raise ValueError("truncated" if len(raw) < 32 + N * width else "too long")
+    body = raw[32:]
+    if struct.pack("<I", zlib.crc32(raw[:28] + body)) != raw[28:32]:
+        raise ValueError("corrupted")
+    if made != tokenizer:
+        raise ValueError(f"made with tokenizer {made}, not {tokenizer}")
+    return list(struct.unpack(f"<{N}{'H' if width == 2 else 'I'}", body))
+
+
+# %% shard: the checksum is compared before the version
+def write_shard(tokens: list[int], vocab_size: int, tokenizer: int) -> list[int]:
+    """The bytes of a file with these tokens."""
+    for token in tokens:
+        if not 0 <= token < vocab_size:
+            raise ValueError(f"token {token} is not from 0 to {vocab_size - 1}")
+    width, code = (2, "H") if vocab_size <= 65_536 else (4, "I")
+    sizes = 1, width, vocab_size, len(tokens)
+    header = struct.pack("<4sHHIQQ", b"SHRD", *sizes, tokenizer)
+    body = struct.pack(f"<{len(tokens)}{code}", *tokens)
+    return list(header + struct.pack("<I", zlib.crc32(header + body)) + body)
+
+
+def read_shard(data: list[int], tokenizer: int) -> list[int]:
+    """The tokens in the file, if it is intact and of this tokenizer."""
+    raw = bytes(data)
+    if raw[:4] != b"SHRD":
+        raise ValueError("not a shard")
+    if len(raw) < 32:
+        raise ValueError("truncated: the header has 32 bytes")
+    version, width, _, N, made = struct.unpack_from("<HHIQQ", raw, 4)
+    if zlib.crc32(raw[:28] + raw[32:]) != int.from_bytes(raw[28:32], "little"):
+        raise ValueError("corrupted")
+    if version != 1:
+        raise ValueError(f"version {version} is unknown")
+    if len(raw) != 32 + N * width:
+        raise ValueError("truncated" if len(raw) < 32 + N * width else "too long")
+    body = raw[32:]
+    if struct.pack("<I", zlib.crc32(raw[:28] + body)) != raw[28:32]:
+        raise ValueError("corrupted")
+    if made != tokenizer:
+        raise ValueError(f"made with tokenizer {made}, not {tokenizer}")
+    return list(struct.unpack(f"<{N}{'H' if width == 2 else 'I'}", body))
+
+
+# %% windows: a window needs only T tokens, and the last target is missing
+def windows(tokens: list[int], T: int) -> list[tuple[list[int], list[int]]]:
+    """All complete examples (inputs, targets) of length T, without overlap."""
+    starts = range(0, len(tokens) - T + 1, T)
+    return [(tokens[at : at + T], tokens[at + 1 : at + T + 1]) for at in starts]
+
+
+def held_out(names: list[str], percent: int) -> list[bool]:
+    """For each document, whether it is kept for validation, by its name alone."""
+    heads = [hashlib.sha256(name.encode()).digest()[:8] for name in names]
+    return [int.from_bytes(head, "big") % 100 < percent for head in heads]
+
+
+# %% windows: one window too few, when the tokens just suffice
+def windows(tokens: list[int], T: int) -> list[tuple[list[int], list[int]]]:
+    """All complete examples (inputs, targets) of length T, without overlap."""
+    starts = range(0, len(tokens) - T - 1, T)
+    return [(tokens[at : at + T], tokens[at + 1 : at + T + 1]) for at in starts]
+
+
+def held_out(names: list[str], percent: int) -> list[bool]:
+    """For each document, whether it is kept for validation, by its name alone."""
+    heads = [hashlib.sha256(name.encode()).digest()[:8] for name in names]
+    return [int.from_bytes(head, "big") % 100 < percent for head in heads]
+
+
+# %% windows: an incomplete window is kept
+def windows(tokens: list[int], T: int) -> list[tuple[list[int], list[int]]]:
+    """All complete examples (inputs, targets) of length T, without overlap."""
+    starts = range(0, len(tokens), T)
+    return [(tokens[at : at + T], tokens[at + 1 : at + T + 1]) for at in starts]
+
+
+def held_out(names: list[str], percent: int) -> list[bool]:
+    """For each document, whether it is kept for validation, by its name alone."""
+    heads = [hashlib.sha256(name.encode()).digest()[:8] for name in names]
+    return [int.from_bytes(head, "big") % 100 < percent for head in heads]
+
+
+# %% windows: targets are not shifted
+def windows(tokens: list[int], T: int) -> list[tuple[list[int], list[int]]]:
+    """All complete examples (inputs, targets) of length T, without overlap."""
+    starts = range(0, len(tokens) - T, T)
+    return [(tokens[at : at + T], tokens[at : at + T]) for at in starts]
+
+
+def held_out(names: list[str], percent: int) -> list[bool]:
+    """For each document, whether it is kept for validation, by its name alone."""
+    heads = [hashlib.sha256(name.encode()).digest()[:8] for name in names]
+    return [int.from_bytes(head, "big") % 100 < percent for head in heads]
+
+
+# %% windows: windows begin at every token
+def windows(tokens: list[int], T: int) -> list[tuple[list[int], list[int]]]:
+    """All complete examples (inputs, targets) of length T, without overlap."""
+    starts = range(len(tokens) - T)
+    return [(tokens[at : at + T], tokens[at + 1 : at + T + 1]) for at in starts]
+
+
+def held_out(names: list[str], percent: int) -> list[bool]:
+    """For each document, whether it is kept for validation, by its name alone."""
+    heads = [hashlib.sha256(name.encode()).digest()[:8] for name in names]
+    return [int.from_bytes(head, "big") % 100 < percent for head in heads]
+
+
+# %% windows: windows are cut T + 1 apart, so that some tokens are no target
+def windows(tokens: list[int], T: int) -> list[tuple[list[int], list[int]]]:
+    """All complete examples (inputs, targets) of length T, without overlap."""
+    starts = range(0, len(tokens) - T, T + 1)
+    return [(tokens[at : at + T], tokens[at + 1 : at + T + 1]) for at in starts]
+
+
+def held_out(names: list[str], percent: int) -> list[bool]:
+    """For each document, whether it is kept for validation, by its name alone."""
+    heads = [hashlib.sha256(name.encode()).digest()[:8] for name in names]
+    return [int.from_bytes(head, "big") % 100 < percent for head in heads]
+
+
+# %% windows: Python's own hash decides, which differs from process to process
+def windows(tokens: list[int], T: int) -> list[tuple[list[int], list[int]]]:
+    """All complete examples (inputs, targets) of length T, without overlap."""
+    starts = range(0, len(tokens) - T, T)
+    return [(tokens[at : at + T], tokens[at + 1 : at + T + 1]) for at in starts]
+
+
+def held_out(names: list[str], percent: int) -> list[bool]:
+    """For each document, whether it is kept for validation, by its name alone."""
+    return [hash(name) % 100 < percent for name in names]
+
+
+# %% windows: the documents are shuffled, with a fixed seed
+def windows(tokens: list[int], T: int) -> list[tuple[list[int], list[int]]]:
+    """All complete examples (inputs, targets) of length T, without overlap."""
+    starts = range(0, len(tokens) - T, T)
+    return [(tokens[at : at + T], tokens[at + 1 : at + T + 1]) for at in starts]
+
+
+def held_out(names: list[str], percent: int) -> list[bool]:
+    """For each document, whether it is kept for validation, by its name alone."""
+    order = list(range(len(names)))
+    random.Random(0).shuffle(order)
+    kept = set(order[: len(names) * percent // 100])
+    return [number in kept for number in range(len(names))]
+
+
+# %% windows: every n-th document is held out
+def windows(tokens: list[int], T: int) -> list[tuple[list[int], list[int]]]:
+    """All complete examples (inputs, targets) of length T, without overlap."""
+    starts = range(0, len(tokens) - T, T)
+    return [(tokens[at : at + T], tokens[at + 1 : at + T + 1]) for at in starts]
+
+
+def held_out(names: list[str], percent: int) -> list[bool]:
+    """For each document, whether it is kept for validation, by its name alone."""
+    step = 100 // percent if percent else len(names) + 1
+    return [(number + 1) % step == 0 for number in range(len(names))]
+
+
+# %% windows: the share of this list is kept, by the order of the hashes
+def windows(tokens: list[int], T: int) -> list[tuple[list[int], list[int]]]:
+    """All complete examples (inputs, targets) of length T, without overlap."""
+    starts = range(0, len(tokens) - T, T)
+    return [(tokens[at : at + T], tokens[at + 1 : at + T + 1]) for at in starts]
+
+
+def held_out(names: list[str], percent: int) -> list[bool]:
+    """For each document, whether it is kept for validation, by its name alone."""
+    heads = [hashlib.sha256(name.encode()).digest()[:8] for name in names]
+    kept = sorted(heads)[: len(names) * percent // 100]
+    return [head in kept for head in heads]
+
+
+# %% windows: a remainder equal to the percentage counts, too
+def windows(tokens: list[int], T: int) -> list[tuple[list[int], list[int]]]:
+    """All complete examples (inputs, targets) of length T, without overlap."""
+    starts = range(0, len(tokens) - T, T)
+    return [(tokens[at : at + T], tokens[at + 1 : at + T + 1]) for at in starts]
+
+
+def held_out(names: list[str], percent: int) -> list[bool]:
+    """For each document, whether it is kept for validation, by its name alone."""
+    heads = [hashlib.sha256(name.encode()).digest()[:8] for name in names]
+    return [int.from_bytes(head, "big") % 100 <= percent for head in heads]
+
+
+# %% windows: the lowest byte of the hash comes first
+def windows(tokens: list[int], T: int) -> list[tuple[list[int], list[int]]]:
+    """All complete examples (inputs, targets) of length T, without overlap."""
+    starts = range(0, len(tokens) - T, T)
+    return [(tokens[at : at + T], tokens[at + 1 : at + T + 1]) for at in starts]
+
+
+def held_out(names: list[str], percent: int) -> list[bool]:
+    """For each document, whether it is kept for validation, by its name alone."""
+    heads = [hashlib.sha256(name.encode()).digest()[:8] for name in names]
+    return [int.from_bytes(head, "little") % 100 < percent for head in heads]
