@@ -4,8 +4,8 @@
 
 Training: `tokenizers`' BpeTrainer (all its threads) against ours (one process), on the whole corpus; whether the merges are the
 same; the peak memory (`VmHWM`) of a fresh process that reads the standard library and trains. minbpe is not on PyPI: `--minbpe` names a folder with a
-clone of github.com/karpathy/minbpe; without it the row is left out and no record is written. Both then get the same megabyte of
-text, the same pattern and the same number of merges. Encoding: ours (one process, with nothing remembered, and once it has met the
+clone of github.com/karpathy/minbpe; without it the row is left out and no record is written. Both then get the same half
+megabyte of text, the same pattern and the same number of merges. Encoding: ours (one process, with nothing remembered, and once it has met the
 words) against the batches of `tokenizers` and tiktoken (two threads each) with the same merges, and with GPT-2's. Shards: texts to
 files against the way of nanoGPT's prepare.py (datasets.map with tiktoken, then a memory map), two processes each; batches of random windows against
 the way of its train.py (a new memory map per batch). Fuzz: random texts and bytes through ours and its oracles.
@@ -85,7 +85,7 @@ def training_rows(texts: list[str], rounds: int) -> list[dict]:
     return rows
 
 
-def minbpe_row(texts: list[str], folder: Path, rounds: int, size: int = 1_000_000, merges: int = 256) -> dict:
+def minbpe_row(texts: list[str], folder: Path, rounds: int, size: int = 500_000, merges: int = 256) -> dict:
     sys.path.insert(0, str(folder))
     from minbpe import RegexTokenizer
 
@@ -100,6 +100,31 @@ def minbpe_row(texts: list[str], folder: Path, rounds: int, size: int = 1_000_00
     row = {"text_bytes": len(text.encode()), "merges": merges} | row
     print(f"minbpe, {size:,} characters, {merges} merges: ours {row['ours_s']:.3g} s, minbpe {row['peer_s']:.3g} s, ratio {row['time_ratio'][1]:.5f}", flush=True)
     return row
+
+
+COUNTING = """
+import json, sys, time
+from llmbook.data.documents import stdlib_documents
+from llmbook.tokenization.bpe import count_pretokens
+if __name__ == "__main__":
+    texts = [document.text for document in stdlib_documents()] * int(sys.argv[1])
+    seconds = []
+    for workers in (1, 2):
+        start = time.perf_counter()
+        count_pretokens(texts, workers=workers)
+        seconds.append(round(time.perf_counter() - start, 3))
+    print(json.dumps(seconds))
+"""
+
+
+def counting_rows(size: int) -> list[dict]:
+    """Seconds of counting the library, copied, in one process and in two; the median of three runs."""
+    rows = []
+    for copies in (1, 4, 16):
+        runs = [json.loads(subprocess.run([sys.executable, "-c", COUNTING, str(copies)], capture_output=True, text=True, check=True).stdout) for _ in range(3)]
+        rows.append({"megabytes": round(copies * size / 1e6, 1), "seconds": [sorted(side)[1] for side in zip(*runs, strict=True)]})
+        print(f"count {rows[-1]['megabytes']:>6} MB: {rows[-1]['seconds']} s with one process, with two", flush=True)
+    return rows
 
 
 MEMORY = """
@@ -195,9 +220,12 @@ def shard_rows(workspace: Workspace, corpus, rounds: int) -> dict:
         np.asarray(tokens[0 : len(tokens)]).astype("<u2").tofile(raw)
         rows["random windows"] = paired(lambda: our_batches(tokens), lambda: nanogpt_batches(raw), 5 * rounds)
         size = sum(len(document["text"].encode()) for document in documents)
+    opening = {verify: paired(lambda v=verify: open_shards(shards, "train", tokenizer.sha256, verify=v), lambda: None, rounds)["ours_s"] for verify in (True, False)}
+    file_bytes = sum(shards.manifest["files"][name]["bytes"] for name in shards.manifest["files"] if name.startswith("train"))
     for name, row in rows.items():
         print(f"shards, {name}: ours {row['ours_s']:.3g} s, nanoGPT's way {row['peer_s']:.3g} s, ratio {row['time_ratio'][1]:.2f}", flush=True)
-    return {"text_bytes": size, "tokens": len(tokens), "batches": 200, "window": WINDOW, "batch": BATCH, "rows": rows}
+    print(f"opening {file_bytes / 1e6:.3g} MB of shards: {opening[True]:.3g} s, without comparing the hash {opening[False]:.3g} s", flush=True)
+    return {"text_bytes": size, "tokens": len(tokens), "train_file_bytes": file_bytes, "opening_s": {"verified": opening[True], "unverified": opening[False]}, "batches": 200, "window": WINDOW, "batch": BATCH, "rows": rows}
 
 
 def our_batches(tokens, batches: int = 200) -> None:
@@ -272,6 +300,7 @@ def main() -> None:
         record["whole_library"] = {"documents": len(raw), "text_bytes": sum(len(text.encode()) for text in raw), "training": training_rows(raw, options.rounds)}
         record["memory_mb"] = {"all pieces": peak_megabytes(0), "max_pieces=10,000": peak_megabytes(10_000)}
         print(record["memory_mb"], flush=True)
+        record["counting"] = counting_rows(record["whole_library"]["text_bytes"])
         if options.minbpe:
             record["minbpe"] = minbpe_row(texts, options.minbpe, min(3, options.rounds))
     if "encoding" in options.parts:

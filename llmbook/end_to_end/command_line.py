@@ -108,11 +108,12 @@ def print_corpus(corpus, out: Path | None) -> None:
     print(corpus.path)
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #094c910a
-def worth_starting(workers: int, corpus) -> int:
-    """At most `workers` processes, and one per 40 MB of a corpus' text; at least one."""
+def worth_starting(workers: int, corpus, megabytes: int) -> int:
+    """At most `workers`, and one per `megabytes` of a corpus' text; at least one."""
     from llmbook.data.pipeline import read_report
 
-    return max(1, min(workers, read_report(corpus)["kept"]["bytes"] // 40_000_000))
+    size = read_report(corpus)["kept"]["bytes"]
+    return max(1, min(workers, size // (1_000_000 * megabytes)))
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #96c41b5f
 def tokenizer_command(
@@ -137,7 +138,7 @@ def tokenizer_command(
     config = TokenizerConfig(vocab_size, held_out_percent, pattern=pattern)
     place, workers = open_workspace(workspace), workers or os.cpu_count() or 1
     corpus = open_corpus(place, source, workers=workers)
-    workers = worth_starting(workers, corpus)
+    workers = worth_starting(workers, corpus, megabytes=5)
     file = build_tokenizer(place, corpus, config, workers=workers).file("tokenizer.json")
     trained = Tokenizer.load(file)
     if out is not None:
@@ -171,10 +172,10 @@ def shards_command(
     place, workers = open_workspace(workspace), workers or os.cpu_count() or 1
     given = import_tokenizer(place, tokenizer) if tokenizer else None
     corpus = open_corpus(place, source, workers=workers)
-    workers = worth_starting(workers, corpus)
-    words = given or build_tokenizer(place, corpus, config, workers=workers)
+    counting, encoding = (worth_starting(workers, corpus, size) for size in (5, 40))
+    words = given or build_tokenizer(place, corpus, config, workers=counting)
     settings = ShardConfig(held_out_percent)
-    print_shards(build_shards(place, corpus, words, settings, workers=workers))
+    print_shards(build_shards(place, corpus, words, settings, workers=encoding))
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #625c5801
 def print_shards(shards) -> None:

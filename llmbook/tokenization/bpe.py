@@ -13,7 +13,7 @@ import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #0d377649
 from .text import BYTE_OF_ID, GPT2_PATTERN, ID_OF_BYTE
@@ -40,11 +40,8 @@ def count_batch(
     texts: Iterable[str], special_tokens: Sequence[str] = (), pattern: str = GPT2_PATTERN
 ) -> Counter[str]:
     """How often each piece occurs in `texts`, outside the names of special tokens."""
-    counts: Counter[str] = Counter()
-    for text in texts:
-        for stretch in split_at_special(text, special_tokens):
-            counts.update(pretokenize(stretch, pattern))
-    return counts
+    stretches = (part for text in texts for part in split_at_special(text, special_tokens))
+    return Counter(chain.from_iterable(pretokenize(part, pattern) for part in stretches))
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #92b8d230
 def token_bytes(merges: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -73,14 +70,16 @@ def merge_in_word(word: str, pair: str, token: str) -> tuple[str, str, str]:
     All strings hold one character per id. Two tokens side by side are listed once, as a
     right neighbor. A word without the pair has none.
     """
-    parts = word.split(pair)
-    if len(parts) == 1:
+    before, found, after = word.partition(pair)
+    if not found:
         return word, "", ""
+    if pair not in after:
+        return before + token + after, before[-1:], after[:1]
+    parts = word.split(pair)
     lefts, rights = parts[0][-1:], parts[-1][:1]
-    if len(parts) > 2:
-        for part in parts[1:-1]:
-            lefts += part[-1:]
-            rights += part[:1] or token
+    for part in parts[1:-1]:
+        lefts += part[-1:]
+        rights += part[:1] or token
     return token.join(parts), lefts, rights
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #6dc19669
@@ -110,11 +109,12 @@ def apply_merge(
     """
     lefts, rights = defaultdict(list), defaultdict(list)
     for number in dict.fromkeys(places.pop(pair)):
-        words[number], before, after = merge_in_word(words[number], pair, token)
-        for neighbor in before:
-            lefts[neighbor].append(number)
-        for neighbor in after:
-            rights[neighbor].append(number)
+        if pair in words[number]:
+            words[number], before, after = merge_in_word(words[number], pair, token)
+            for neighbor in before:
+                lefts[neighbor].append(number)
+            for neighbor in after:
+                rights[neighbor].append(number)
     a, b = pair
     swaps = [(left + token, left + a, where) for left, where in lefts.items()]
     for right, where in rights.items():
