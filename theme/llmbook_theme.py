@@ -152,6 +152,15 @@ def renew_module_pages(app: Sphinx):
     return []
 
 
+def remove_orphans(app: Sphinx, error: Exception | None) -> None:
+    """Delete the pages of notebooks that have been renamed or removed since an earlier build."""
+    if error is None and app.builder.format == "html":
+        chapters = Path(app.outdir) / "chapters"
+        for page in chapters.rglob("*.html"):
+            if page.relative_to(app.outdir).with_suffix("").as_posix() not in app.env.found_docs:
+                page.unlink()
+
+
 # ---------------------------------------------------------------- API reference
 
 
@@ -237,6 +246,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("doctree-read", dress_cells)
     app.connect("missing-reference", resolve_module)
     app.connect("html-collect-pages", renew_module_pages, priority=400)
+    app.connect("build-finished", remove_orphans)
     app.add_directive("llmbook-api", ApiReference)
     app.connect("autodoc-process-docstring", dress_docstring, priority=400)  # before napoleon
     app.connect("doctree-read", number_chapter)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['TIES', 'SAFE_CUT', 'merge_pair', 'count_batch', 'token_bytes', 'merge_in_word', 'index_pairs', 'apply_merge',
-           'pop_best', 'descending_key', 'tie_order', 'heap_entry', 'learn_merges', 'merge_budget', 'text_batches',
-           'map_in_order', 'prune_rarest', 'count_pretokens', 'text_blocks', 'with_progress', 'train_bpe']
+           'pop_best', 'descending_key', 'tie_order', 'heap_entry', 'learn_merges', 'merge_budget', 'prune_rarest',
+           'text_batches', 'map_in_order', 'count_pretokens', 'text_blocks', 'with_progress', 'train_bpe']
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #b53364cf
 import heapq
@@ -37,11 +37,16 @@ def merge_pair(ids: Sequence[int], pair: tuple[int, int], new_id: int) -> list[i
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #1e05bab5
 def count_batch(
-    texts: Iterable[str], special_tokens: Sequence[str] = (), pattern: str = GPT2_PATTERN
+    texts: Iterable[str], special_tokens: Sequence[str] = (),
+    pattern: str = GPT2_PATTERN,
 ) -> Counter[str]:
     """How often each piece occurs in `texts`, outside the names of special tokens."""
-    stretches = (part for text in texts for part in split_at_special(text, special_tokens))
-    return Counter(chain.from_iterable(pretokenize(part, pattern) for part in stretches))
+    stretches = chain.from_iterable(
+        split_at_special(text, special_tokens) for text in texts
+    )
+    return Counter(
+        chain.from_iterable(pretokenize(part, pattern) for part in stretches)
+    )
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #92b8d230
 def token_bytes(merges: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -67,8 +72,8 @@ def token_bytes(merges: Sequence[tuple[int, int]]) -> list[bytes]:
 def merge_in_word(word: str, pair: str, token: str) -> tuple[str, str, str]:
     """Replace `pair` in `word` by `token`; also the left and right neighbors of `token`.
 
-    All strings hold one character per id. Two tokens side by side are listed once, as a
-    right neighbor. A word without the pair has none.
+    All strings hold one character per id. Two tokens side by side are listed
+    once, as a right neighbor. A word without the pair has none.
     """
     before, found, after = word.partition(pair)
     if not found:
@@ -131,8 +136,8 @@ def apply_merge(
 def pop_best(heap: list[tuple], counts: Mapping[str, int]) -> str | None:
     """Take the most frequent pair off the heap, or None at its end.
 
-    Entries are (-count, ..., pair), with a count that was true when they were pushed; what
-    stands between decides among equal counts, the smallest first.
+    Entries are (-count, ..., pair), with a count that was true when they were
+    pushed; what stands between decides among equal counts, the smallest first.
     """
     while heap:
         entry = heap[0]
@@ -178,8 +183,8 @@ def learn_merges(
 ) -> Iterator[tuple[int, int]]:
     """Yield up to `limit` merges, best first, learned from pieces with their frequencies.
 
-    Of equally frequent pairs, that with the smaller ids or the greater bytes is merged;
-    see `train_bpe`. There are fewer merges if no pair is left.
+    Of equally frequent pairs, that with the smaller ids or the greater bytes is
+    merged; see `train_bpe`. There are fewer merges if no pair is left.
 
     Raises: `ValueError` for another rule, or a lone surrogate in a piece.
     """
@@ -205,8 +210,8 @@ def learn_merges(
 def merge_budget(vocab_size: int, special_tokens: Sequence[str] = ()) -> int:
     """How many merges fit into a vocabulary beside 256 bytes and the special tokens.
 
-    Raises: `ValueError` when it cannot hold those, exceeds 1,000,000, or a special token
-    is named twice.
+    Raises: `ValueError` when it cannot hold those, exceeds 1,000,000, or a
+    special token is named twice.
     """
     if len(set(special_tokens)) < len(special_tokens):
         raise ValueError(f"a special token is named twice in {list(special_tokens)}")
@@ -217,6 +222,23 @@ def merge_budget(vocab_size: int, special_tokens: Sequence[str] = ()) -> int:
             f"(256 bytes and {len(special_tokens)} special tokens) to 1,000,000"
         )
     return vocab_size - smallest
+
+# %% ../../chapters/02_tokenization/02_bpe.ipynb #469eb2c0
+def prune_rarest(counts: dict[str, int], keep: int) -> int:
+    """Drop the rarest pieces until at most `keep` are left.
+
+    Returns the largest count that was dropped, or 0. Pieces with equal counts
+    stay or go together, so that fewer than `keep` may be left.
+
+    Source: after Manku and Motwani (2002), lossy counting, here with a bound on
+    entries.
+    """
+    if len(counts) <= keep:
+        return 0
+    largest = sorted(counts.values(), reverse=True)[keep]
+    for piece in [piece for piece, count in counts.items() if count <= largest]:
+        del counts[piece]
+    return largest
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #58d8dd40
 def text_batches(texts: Iterable[str], size: int = 1_000_000) -> Iterator[list[str]]:
@@ -235,8 +257,8 @@ def text_batches(texts: Iterable[str], size: int = 1_000_000) -> Iterator[list[s
 def map_in_order(function: Callable, items: Iterable, workers: int = 1) -> Iterator:
     """`function` of each item, in order, computed by `workers` processes.
 
-    At most two items per process wait at a time. One worker is this process itself; more
-    are spawned, so that function and items must be picklable.
+    At most two items per process wait at a time. One worker is this process
+    itself; more are spawned, so that function and items must be picklable.
 
     Raises: `ValueError` for fewer than one worker.
     """
@@ -257,32 +279,16 @@ def map_in_order(function: Callable, items: Iterable, workers: int = 1) -> Itera
         while waiting:
             yield waiting.popleft().result()
 
-# %% ../../chapters/02_tokenization/02_bpe.ipynb #469eb2c0
-def prune_rarest(counts: dict[str, int], keep: int) -> int:
-    """Drop the rarest pieces until at most `keep` are left.
-
-    Returns the largest count that was dropped, or 0. Pieces with equal counts stay or go
-    together, so that fewer than `keep` may be left.
-
-    Source: after Manku and Motwani (2002), lossy counting, here with a bound on entries.
-    """
-    if len(counts) <= keep:
-        return 0
-    largest = sorted(counts.values(), reverse=True)[keep]
-    for piece in [piece for piece, count in counts.items() if count <= largest]:
-        del counts[piece]
-    return largest
-
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #cec955fd
 def count_pretokens(
-    texts: Iterable[str], special_tokens: Sequence[str] = (), pattern: str = GPT2_PATTERN,
-    workers: int = 1, max_pieces: int | None = None,
+    texts: Iterable[str], special_tokens: Sequence[str] = (),
+    pattern: str = GPT2_PATTERN, workers: int = 1, max_pieces: int | None = None,
 ) -> Counter[str]:
     """How often each piece occurs in `texts`, read once, a million characters at a time.
 
-    The result does not depend on `workers` (processes). With `max_pieces`, the table is
-    pruned to nine tenths of it after each batch that leaves it larger; counts are then too
-    small by at most the sum of what `prune_rarest` returned.
+    The result does not depend on `workers` (processes). With `max_pieces`, the
+    table is pruned to nine tenths of it after each batch that leaves it larger;
+    counts are then too small by at most the sum of what `prune_rarest` returned.
 
     Raises: `ValueError` for fewer than one worker or two pieces.
     """
@@ -303,7 +309,8 @@ SAFE_CUT = re.compile(r".*(?:(?<=\S)(?= )|(?<=\S\n)(?=\S))", re.DOTALL)
 def text_blocks(chunks: Iterable[str]) -> Iterator[str]:
     """The joined `chunks`, cut near the ends of the chunks where pieces end.
 
-    The blocks have the pieces of the whole text, under the patterns of `PATTERNS`.
+    The blocks have the pieces of the whole text, under the patterns of
+    `PATTERNS`.
     """
     rest = ""
     for chunk in chunks:
@@ -315,7 +322,8 @@ def text_blocks(chunks: Iterable[str]) -> Iterator[str]:
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #9ac62bcc
 def with_progress(
-    items: Iterable, total: int | None, unit: str, show: bool, label: str = "tokenizer"
+    items: Iterable, total: int | None, unit: str, show: bool,
+    label: str = "tokenizer",
 ) -> Iterable:
     """`items`, with a progress bar on stderr if `show`.
 
@@ -330,23 +338,24 @@ def with_progress(
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #00a39812
 def train_bpe(
     texts: Iterable[str], vocab_size: int, special_tokens: Sequence[str] = (),
-    progress: bool = False, *, pattern: str = GPT2_PATTERN, ties: str = "smaller ids",
-    workers: int = 1, max_pieces: int | None = None,
+    progress: bool = False, *, pattern: str = GPT2_PATTERN,
+    ties: str = "smaller ids", workers: int = 1, max_pieces: int | None = None,
 ) -> list[tuple[int, int]]:
     """The merges of a byte-level vocabulary of `vocab_size` ids; `texts` is read once.
 
-    Ids: 0 to 255 are the bytes in GPT-2's order (`BYTE_OF_ID`), then one for each merge;
-    special tokens take the last ones and are never part of a merge. Texts with too few
-    different pairs give fewer merges.
+    Ids: 0 to 255 are the bytes in GPT-2's order (`BYTE_OF_ID`), then one for each
+    merge; special tokens take the last ones and are never part of a merge. Texts
+    with too few different pairs give fewer merges.
 
     Of equally frequent pairs, the one with the smaller ids is merged, as by the
-    `tokenizers` library's `BpeTrainer` with its `ByteLevel` pre-tokenizer and the alphabet
-    of all bytes, whose merges these are; or, with `ties="greater bytes"`, the greater pair
-    of byte strings. `workers` processes count the pieces, of which the table holds about
-    `max_pieces` (see `count_pretokens`); merging takes one process.
+    `tokenizers` library's `BpeTrainer` with its `ByteLevel` pre-tokenizer and the
+    alphabet of all bytes, whose merges these are; or, with `ties="greater
+    bytes"`, the greater pair of byte strings. `workers` processes count the
+    pieces, of which the table holds about `max_pieces` (see `count_pretokens`);
+    merging takes one process.
 
-    Raises: `ValueError` for an impossible size, another rule for ties, a single string in
-    place of many, or a lone surrogate in a text.
+    Raises: `ValueError` for an impossible size, another rule for ties, a single
+    string in place of many, or a lone surrogate in a text.
     Source: Sennrich et al. (2016), algorithm 1; on bytes: Radford et al. (2019),
     section 2.2.
     """
@@ -355,6 +364,8 @@ def train_bpe(
     tie_order(ties)
     limit = merge_budget(vocab_size, special_tokens)
     shown = with_progress(texts, None, " documents", progress)
-    frequencies = count_pretokens(shown, special_tokens, pattern, workers, max_pieces)
+    frequencies = count_pretokens(
+        shown, special_tokens, pattern, workers, max_pieces
+    )
     merges = learn_merges(frequencies, limit, ties)
     return list(with_progress(merges, limit, " merges", progress))

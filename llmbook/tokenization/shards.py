@@ -447,6 +447,7 @@ def open_shards(
     paths = sorted(folder.glob("*.bin"), key=lambda path: (len(path.name), path.name))
     if not paths:
         raise ShardError(f"{folder}: there are no shards")
+    # What costs little is checked for all files before any is read whole.
     shards = [Shard(path, tokenizer_sha256, verify=False) for path in paths]
     check_set(shards)
     if verify:

@@ -89,13 +89,13 @@ ASCII_PIECES = {
 
 # %% ../../chapters/02_tokenization/01_text.ipynb #0203d248
 def pretokenize(text: str, pattern: str = GPT2_PATTERN) -> list[str]:
-    """The pieces into which `pattern` cuts `text`; no token crosses a border of two.
+    """The pieces into which `pattern` cuts `text`; no token crosses their borders.
 
     With the patterns of `PATTERNS` the pieces joined are the text.
 
     Raises: `ValueError` for the name of a pattern in place of the pattern.
 
-    Source: Radford et al. (2019), `encoder.py`; `cl100k_base` in OpenAI's tiktoken.
+    Source: Radford et al. (2019), `encoder.py`; tiktoken, `cl100k_base`.
     """
     if text.isascii() and pattern in ASCII_PIECES:
         return ASCII_PIECES[pattern].findall(text)
@@ -109,12 +109,12 @@ def pretokenize_stream(
 ) -> Iterator[list[str]]:
     """The pieces of a text that arrives in chunks, those of the chunks joined.
 
-    Cuts when `block` characters are new, and at least as many as were held back. Time
-    is linear in the text. Memory is a small multiple of the block, the largest chunk
-    and the longest piece.
+    Cuts when `block` characters are new, and at least as many as were held
+    back. Time is linear in the text. Memory is a small multiple of the block,
+    the largest chunk and the longest piece.
 
-    Raises: `ValueError` for a pattern outside `PATTERNS`, of whose pieces more than the
-    last two might change.
+    Raises: `ValueError` for a pattern outside `PATTERNS`, of whose pieces more
+    than the last two might change.
     """
     if pattern not in ASCII_PIECES:
         raise ValueError(

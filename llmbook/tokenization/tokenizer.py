@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['END_OF_TEXT', 'END_OF_TURN', 'ROLE_TOKENS', 'CHAT_TOKENS', 'DEFAULT_SPECIAL_TOKENS', 'RECORD_ENDINGS',
            'CHAT_TEMPLATE', 'TokenizerError', 'tokenizer_errors', 'check_pattern', 'library_pretokenizer',
-           'library_tokenizer', 'check_special_tokens', 'make_forks_safe', 'pattern_of', 'require_kind',
-           'parse_tokenizer', 'read_tokenizer', 'tokenizer_sha256', 'Vocabulary', 'split_names', 'GuardedTokenizer',
+           'library_tokenizer', 'check_special_tokens', 'pattern_of', 'require_kind', 'parse_tokenizer',
+           'read_tokenizer', 'tokenizer_sha256', 'make_forks_safe', 'Vocabulary', 'split_names', 'GuardedTokenizer',
            'chat_turns', 'ChatTokenizer', 'text_chunks', 'file_texts', 'check_training', 'pretrained_config',
            'Tokenizer', 'cut_text', 'held_out_by_document', 'corpus_texts', 'check_percent', 'TokenizerConfig',
            'build_tokenizer', 'import_tokenizer']
@@ -63,7 +63,7 @@ def check_pattern(pattern: str) -> None:
         known = " or ".join(map(repr, PATTERNS))
         raise TokenizerError(f"there is no pattern {pattern!r}: give {known}")
 
-
+# %% ../../chapters/02_tokenization/04_tokenizer.ipynb #91837973
 def library_pretokenizer(
     pattern: str = "gpt2",
 ) -> tokenizers.pre_tokenizers.PreTokenizer:
@@ -76,7 +76,8 @@ def library_pretokenizer(
     if pattern == "gpt2":
         return parts.ByteLevel(add_prefix_space=False)
     cut = parts.Split(tokenizers.Regex(PATTERNS[pattern]), behavior="isolated")
-    return parts.Sequence([cut, parts.ByteLevel(add_prefix_space=False, use_regex=False)])
+    as_bytes = parts.ByteLevel(add_prefix_space=False, use_regex=False)
+    return parts.Sequence([cut, as_bytes])
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #0d077632
 def library_tokenizer(
@@ -111,21 +112,6 @@ def check_special_tokens(special_tokens: Sequence[str], tokens: Sequence[bytes])
             )
         known.add(name)
 
-# %% ../../chapters/02_tokenization/04_tokenizer.ipynb #b158d437
-def make_forks_safe() -> None:
-    """Allow threads in this process, unless the environment forbids them.
-
-    In forked children they are forbidden, silently.
-    """
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(
-            after_in_child=lambda: os.environ.update(TOKENIZERS_PARALLELISM="false")
-        )
-
-
-make_forks_safe()
-
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #b4b91e3a
 def pattern_of(before: Mapping[str, Any] | None) -> str:
     """The name of the pattern in the `pre_tokenizer` of a parsed file.
@@ -138,7 +124,8 @@ def pattern_of(before: Mapping[str, Any] | None) -> str:
         if implied | ours == implied | dict(before or {}):
             return pattern
     raise TokenizerError(
-        f"its pre-tokenizer is not byte-level with a pattern of {list(PATTERNS)}: {before}"
+        "its pre-tokenizer is not byte-level with a pattern of "
+        f"{list(PATTERNS)}: {before}"
     )
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #2fa8d21a
@@ -162,7 +149,8 @@ def require_kind(data: Mapping[str, Any]) -> str:
     after = (data.get("post_processor") or {}).get("type", "ByteLevel")
     if after != "ByteLevel":
         raise TokenizerError(f"its post-processor {after} adds tokens of its own")
-    if plain := [t["content"] for t in data["added_tokens"] if not t.get("special")]:
+    added = data["added_tokens"]
+    if plain := [t["content"] for t in added if not t.get("special")]:
         raise TokenizerError(f"its added tokens {plain} are not marked as special")
     return pattern
 
@@ -187,9 +175,11 @@ def parse_tokenizer(
             number < len(names) and name not in vocabulary
         ):
             raise TokenizerError(
-                f"its vocabulary does not fit its merges: id {number} should be {name!r}"
+                "its vocabulary does not fit its merges: "
+                f"id {number} should be {name!r}"
             )
-    if [token["id"] for token in added] != list(range(len(names), len(names) + len(added))):
+    following = range(len(names), len(names) + len(added))
+    if [token["id"] for token in added] != list(following):
         raise TokenizerError("its special tokens do not directly follow its merges")
     return merges, [token["content"] for token in added], pattern
 
@@ -208,7 +198,8 @@ def read_tokenizer(path: str | Path) -> tuple[list[tuple[int, int]], list[str], 
         raise TokenizerError(f"cannot use the tokenizer {path}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise TokenizerError(
-            f"{path} is not a tokenizer.json, or damaged ({type(error).__name__}: {error})"
+            f"{path} is not a tokenizer.json, or damaged "
+            f"({type(error).__name__}: {error})"
         ) from None
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #fae30e04
@@ -225,6 +216,20 @@ def tokenizer_sha256(
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #418d29c7
+def make_forks_safe() -> None:
+    """Allow threads in this process, unless the environment forbids them.
+
+    In forked children they are forbidden, silently.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    if hasattr(os, "register_at_fork"):
+        forbid = {"TOKENIZERS_PARALLELISM": "false"}
+        os.register_at_fork(after_in_child=lambda: os.environ.update(forbid))
+
+
+make_forks_safe()
+
+# %% ../../chapters/02_tokenization/04_tokenizer.ipynb #5440cf43
 class Vocabulary:
     """The ids of a byte-level tokenizer: bytes, merges in order, special tokens last.
 
@@ -235,7 +240,8 @@ class Vocabulary:
 
     def __init__(
         self, merges: Sequence[tuple[int, int]],
-        special_tokens: Sequence[str] = DEFAULT_SPECIAL_TOKENS, pattern: str = "gpt2",
+        special_tokens: Sequence[str] = DEFAULT_SPECIAL_TOKENS,
+        pattern: str = "gpt2",
     ):
         check_pattern(pattern)
         self.merges = [(int(left), int(right)) for left, right in merges]
@@ -250,9 +256,11 @@ class Vocabulary:
         """The id of a special token. Raises: `TokenizerError` for an unknown name."""
         if name not in self.special_tokens:
             raise TokenizerError(
-                f"there is no special token {name!r}; there are {list(self.special_tokens)}"
+                f"there is no special token {name!r}; "
+                f"there are {list(self.special_tokens)}"
             )
-        return self.vocab_size - len(self.special_tokens) + self.special_tokens.index(name)
+        first = self.vocab_size - len(self.special_tokens)
+        return first + self.special_tokens.index(name)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`; bytes that are not UTF-8 become U+FFFD.
@@ -274,10 +282,12 @@ class GuardedTokenizer(Vocabulary):
 
     def __init__(
         self, merges: Sequence[tuple[int, int]],
-        special_tokens: Sequence[str] = DEFAULT_SPECIAL_TOKENS, pattern: str = "gpt2",
+        special_tokens: Sequence[str] = DEFAULT_SPECIAL_TOKENS,
+        pattern: str = "gpt2",
     ):
         super().__init__(merges, special_tokens, pattern)
-        self._library = library_tokenizer(self.merges, self.special_tokens, pattern)
+        given = self.merges, self.special_tokens, pattern
+        self._library = library_tokenizer(*given)
         self._library.encode_special_tokens = True
 
     def __reduce__(self):
@@ -303,7 +313,10 @@ class GuardedTokenizer(Vocabulary):
             return self.encode_batch([text])[0]
         parts = split_names(text, names)
         stretches = iter(self.encode_batch(parts[::2]))
-        found = [names[p] if n % 2 else next(stretches) for n, p in enumerate(parts)]
+        found = [
+            names[part] if place % 2 else next(stretches)
+            for place, part in enumerate(parts)
+        ]
         return [number for ids in found for number in ids]
 
     def save(self, path: str | Path) -> None:
@@ -321,16 +334,20 @@ def chat_turns(messages: Iterable[Mapping[str, str]]) -> tuple[list[str], list[s
     for number, message in enumerate(messages):
         if not isinstance(message, Mapping):
             kind = type(message).__name__
-            raise TokenizerError(f"message {number} is of type {kind}, not a dictionary")
+            wrong = f"is of type {kind}, not a dictionary"
+            raise TokenizerError(f"message {number} {wrong}")
         role, content = message.get("role"), message.get("content")
         if role not in list(ROLE_TOKENS):
             known = ", ".join(ROLE_TOKENS)
-            raise TokenizerError(f"message {number} has the role {role!r}, not {known}")
+            wrong = f"has the role {role!r}, not {known}"
+            raise TokenizerError(f"message {number} {wrong}")
         if not isinstance(content, str):
             kind = type(content).__name__
-            raise TokenizerError(f"message {number} has a content of type {kind}, not str")
+            wrong = f"has a content of type {kind}, not str"
+            raise TokenizerError(f"message {number} {wrong}")
         if role == "system" and number:
-            raise TokenizerError(f"message {number} is the system's, which must come first")
+            wrong = "is the system's, which must come first"
+            raise TokenizerError(f"message {number} {wrong}")
         roles.append(role)
         contents.append(content)
     if not roles:
@@ -353,7 +370,7 @@ class ChatTokenizer(GuardedTokenizer):
         tokenizer has no chat tokens.
         """
         roles, contents = chat_turns(messages)
-        starts = {role: self.special_id(name) for role, name in ROLE_TOKENS.items()}
+        starts = {role: self.special_id(ROLE_TOKENS[role]) for role in ROLE_TOKENS}
         end, ids = self.special_id(END_OF_TURN), []
         for role, content in zip(roles, self.encode_batch(contents), strict=True):
             ids += [starts[role], *content, end]
@@ -463,8 +480,8 @@ class Tokenizer(ChatTokenizer):
     @classmethod
     def train(
         cls, texts: Iterable[str], vocab_size: int,
-        special_tokens: Sequence[str] = DEFAULT_SPECIAL_TOKENS, pattern: str = "gpt2",
-        progress: bool = False, **options,
+        special_tokens: Sequence[str] = DEFAULT_SPECIAL_TOKENS,
+        pattern: str = "gpt2", progress: bool = False, **options,
     ) -> "Tokenizer":
         """Learn from `texts`, read once; few of them may give fewer ids than `vocab_size`.
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['encoded_counts', 'undo_merges', 'token_totals', 'prefix_merges', 'bytes_per_token', 'fertility',
-           'tokens_per_character', 'parallel_texts', 'premiums', 'token_lengths', 'undertrained_tokens',
+           'tokens_per_character', 'parallel_texts', 'premiums', 'undertrained_tokens', 'token_lengths',
            'flops_per_byte', 'embedding_share', 'choose_vocabulary', 'logit_bytes']
 
 # %% ../../chapters/02_tokenization/05_vocabulary.ipynb #e5ce495d
@@ -106,7 +106,7 @@ def bytes_per_token(text_bytes: int, tokens: int | np.ndarray) -> float | np.nda
 def fertility(texts: Iterable[str], encode: Callable[[str], Sequence[int]]) -> float:
     """Tokens per word, where words are what white space separates.
 
-    Raises: `ValueError` for texts without a word. Source: Rust et al. (2021).
+    Raises: `ValueError` for texts without a word. Source: after Rust et al. (2021).
     """
     texts = list(texts)
     words = sum(len(text.split()) for text in texts)
@@ -130,7 +130,7 @@ def tokens_per_character(
 
 # %% ../../chapters/02_tokenization/05_vocabulary.ipynb #98710c29
 def parallel_texts() -> dict[str, str]:
-    """The same two sentences in 15 languages, by ISO 639-1 code.
+    """The same article in 15 languages, by ISO 639-1 code.
 
     Source: Universal Declaration of Human Rights (1948), article 1.
     """
@@ -150,22 +150,11 @@ def premiums(
     Source: Petrov et al. (2023).
     """
     if not parallel.get(reference):
-        raise ValueError(f"no text in the reference {reference!r}: there are {[*parallel]}")
+        raise ValueError(
+            f"no text in the reference {reference!r}: there are {[*parallel]}"
+        )
     unit = len(encode(parallel[reference]))
     return {language: len(encode(text)) / unit for language, text in parallel.items()}
-
-# %% ../../chapters/02_tokenization/05_vocabulary.ipynb #6a4fd83e
-def token_lengths(tokens: Sequence[bytes], counts: np.ndarray | None = None) -> np.ndarray:
-    """The share of tokens with 0, 1, ... bytes, float [longest + 1]; sums to one.
-
-    With `counts`, each token weighs as often as it occurs.
-
-    Raises: `ValueError` if there is not one count for each token.
-    """
-    if counts is not None and len(counts) != len(tokens):
-        raise ValueError(f"{len(tokens)} tokens, but {len(counts)} counts")
-    histogram = np.bincount([len(token) for token in tokens], weights=counts)
-    return histogram / histogram.sum()
 
 # %% ../../chapters/02_tokenization/05_vocabulary.ipynb #aa02fdd4
 def undertrained_tokens(
@@ -181,6 +170,19 @@ def undertrained_tokens(
         raise ValueError("no token occurs: count in text that the model will read")
     rare = np.flatnonzero(counts / counts.sum() * run_tokens < threshold)
     return rare[np.argsort(-counts[rare], kind="stable")]
+
+# %% ../../chapters/02_tokenization/05_vocabulary.ipynb #6a4fd83e
+def token_lengths(tokens: Sequence[bytes], counts: np.ndarray | None = None) -> np.ndarray:
+    """The share of tokens with 0, 1, ... bytes, float [longest + 1]; sums to one.
+
+    With `counts`, each token weighs as often as it occurs.
+
+    Raises: `ValueError` if there is not one count for each token.
+    """
+    if counts is not None and len(counts) != len(tokens):
+        raise ValueError(f"{len(tokens)} tokens, but {len(counts)} counts")
+    histogram = np.bincount([len(token) for token in tokens], weights=counts)
+    return histogram / histogram.sum()
 
 # %% ../../chapters/02_tokenization/05_vocabulary.ipynb #838b02aa
 def flops_per_byte(

@@ -24,7 +24,7 @@ from llmbook.tokenization.shards import (
     SIDES, EncodeRank, JoinedTokens, PieceBytes, Shard, ShardConfig, ShardError, TextEncoder, build_shards, open_raw, open_shards,
     set_identity, write_shard,
 )
-from llmbook.tokenization.tokenizer import Tokenizer, TokenizerConfig, build_tokenizer
+from llmbook.tokenization.tokenizer import Tokenizer, TokenizerConfig, build_tokenizer, import_tokenizer
 
 HASH = "ab" * 32
 
@@ -202,7 +202,7 @@ def test_a_full_disk_keeps_the_old_file(tmp_path, monkeypatch):
     assert path.read_bytes() == before and [file.name for file in tmp_path.iterdir()] == ["x.bin"]
 
 
-def test_every_cut_and_every_flipped_byte_is_refused(tmp_path):
+def test_every_cut_and_every_flipped_bit_is_refused(tmp_path):
     path = write(tmp_path / "x.bin", [[7, 8, 0], [9, 0]])
     data = path.read_bytes()
     for length in range(len(data)):
@@ -210,9 +210,10 @@ def test_every_cut_and_every_flipped_byte_is_refused(tmp_path):
         with pytest.raises(ShardError):
             Shard(path)
     for position in range(len(data)):
-        path.write_bytes(changed(data, position, bytes([data[position] ^ 255])))
-        with pytest.raises(ShardError):
-            Shard(path)
+        for flip in [255, *(1 << bit for bit in range(8))]:
+            path.write_bytes(changed(data, position, bytes([data[position] ^ flip])))
+            with pytest.raises(ShardError):
+                Shard(path)
 
 
 # ---------------------------------------------------------------- many parts as one row
@@ -625,6 +626,14 @@ def test_a_tokenizer_of_another_split_is_refused(stage):
         build_shards(workspace, corpus, tokenizer, ShardConfig(20), progress=False)
 
 
+def test_a_tokenizer_from_elsewhere_has_no_split_to_compare(stage, tmp_path):
+    _, corpus, tokenizer = stage
+    workspace = Workspace(tmp_path)
+    imported = import_tokenizer(workspace, tokenizer.file("tokenizer.json"))
+    shards = build_shards(workspace, corpus, imported, ShardConfig(20), progress=False)
+    assert open_shards(shards, "train", Tokenizer.load(tokenizer.file("tokenizer.json")).sha256).text_bytes
+
+
 def test_no_workers(stage):
     with pytest.raises(ValueError, match="workers is a number from 1, not 0"):
         build_shards(*stage, workers=0)
@@ -652,8 +661,11 @@ def test_too_little_text(tmp_path):
 
 @pytest.mark.parametrize("percent", [0, 51])
 def test_impossible_percentages(percent):
-    with pytest.raises(ValueError, match="give from 1 to 50"):
+    with pytest.raises(ValueError, match="give from 1 to 50") as shards:
         ShardConfig(held_out_percent=percent)
+    with pytest.raises(ValueError) as tokenizer:
+        TokenizerConfig(held_out_percent=percent)
+    assert str(shards.value) == str(tokenizer.value)
 
 
 def test_import_is_light():
