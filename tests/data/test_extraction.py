@@ -172,7 +172,7 @@ def http_record(tmp_path, http, body, url="https://a.example/", type="response")
         (response(HTML, ("Content-Length", "-1")), SENTENCE, None),
         (response(HTML, ("Content-Encoding", "deflate")), zlib.compress(SENTENCE), None),
         (response(HTML, ("Content-Encoding", "deflate")), zlib.compress(SENTENCE)[2:-4], None),
-        (response(HTML, ("Content-Encoding", "gzip, identity")), gzip.compress(SENTENCE), None),
+        (response(HTML, ("Content-Encoding", "gzip, identity")), gzip.compress(SENTENCE, mtime=0), None),
         (response(HTML, ("Content-Encoding", "gzip")), SENTENCE, "broken body"),
         (response(HTML, ("Transfer-Encoding", "chunked")), b"%x\r\n%s\r\n0\r\n\r\n" % (len(SENTENCE), SENTENCE), None),
         (response(HTML, ("Transfer-Encoding", "chunked")), b"%x\r\n%s" % (len(SENTENCE) + 9, SENTENCE), "broken body"),
