@@ -19,6 +19,8 @@ def pytest_make_parametrize_id(config, val, argname):
 def pytest_terminal_summary(terminalreporter):
     """Say how many wrong answers the graders have caught."""
     name = "test_a_mutant_loses_points"
-    caught, survived = (sum(name in report.nodeid for report in terminalreporter.stats.get(kind, [])) for kind in ("passed", "failed"))
+    caught, survived = (
+        sum(name in report.nodeid for report in terminalreporter.stats.get(kind, [])) for kind in ("passed", "failed")
+    )
     if caught + survived:
         terminalreporter.write_line(f"mutants: killed {caught} of {caught + survived}")

@@ -60,9 +60,16 @@ def compare(T: int, S: int, heads: int, dtype: torch.dtype, device: str, rounds:
     def ratio(a: str, b: str) -> list[float]:
         return [round(x, 3) for x in statistics.quantiles([row[a] / row[b] for row in rows], n=4)]
 
-    return {"dtype": str(dtype).removeprefix("torch."), "T": T, "S": S, "heads": heads, "width": WIDTH,
-            "milliseconds": {name: float(f"{1000 * statistics.median(row[name] for row in rows):.3g}") for name in WAYS},
-            "explicit_over_fused": ratio("explicit", "fused"), "fused_over_torch": ratio("fused", "torch")}
+    return {
+        "dtype": str(dtype).removeprefix("torch."),
+        "T": T,
+        "S": S,
+        "heads": heads,
+        "width": WIDTH,
+        "milliseconds": {name: float(f"{1000 * statistics.median(row[name] for row in rows):.3g}") for name in WAYS},
+        "explicit_over_fused": ratio("explicit", "fused"),
+        "fused_over_torch": ratio("fused", "torch"),
+    }
 
 
 def main() -> None:
@@ -79,7 +86,10 @@ def main() -> None:
             case = compare(T, S, heads, dtype, options.device, options.rounds * more)
             record["cases"].append(case)
             times = "".join(f"{case['milliseconds'][name]:>8.4g} ms" for name in WAYS)
-            print(f"{case['dtype']:10}{T:>6}{S:>6}{times}{case['explicit_over_fused'][1]:>17.2f}{case['fused_over_torch'][1]:>14.2f}", flush=True)
+            print(
+                f"{case['dtype']:10}{T:>6}{S:>6}{times}{case['explicit_over_fused'][1]:>17.2f}{case['fused_over_torch'][1]:>14.2f}",
+                flush=True,
+            )
     print(write_record("attention", options.device, record))
 
 

@@ -31,7 +31,14 @@ from datatrove.data import Document
 from datatrove.executor import LocalPipelineExecutor
 from datatrove.pipeline.dedup import MinhashDedupBuckets, MinhashDedupCluster, MinhashDedupFilter, MinhashDedupSignature
 from datatrove.pipeline.dedup.minhash import MinhashConfig
-from datatrove.pipeline.filters import C4QualityFilter, GopherQualityFilter, GopherRepetitionFilter, c4_filters, gopher_quality_filter, gopher_repetition_filter
+from datatrove.pipeline.filters import (
+    C4QualityFilter,
+    GopherQualityFilter,
+    GopherRepetitionFilter,
+    c4_filters,
+    gopher_quality_filter,
+    gopher_repetition_filter,
+)
 from datatrove.pipeline.formatters import PIIFormatter
 from datatrove.pipeline.readers import JsonlReader, ParquetReader
 from datatrove.pipeline.writers import JsonlWriter, ParquetWriter
@@ -69,6 +76,7 @@ def our_splitters():
 
 def compare(name: str, size: int, ours, peer, peer_name: str, rounds: int) -> dict:
     """Megabytes per second of both, and the quartiles of ours/peer in time."""
+
     def fresh(function):
         def run():
             quality.split_words.cache_clear()
@@ -83,7 +91,9 @@ def compare(name: str, size: int, ours, peer, peer_name: str, rounds: int) -> di
         "peer_mb_per_s": float(f"{size / 1e6 / both['peer_s']:.3g}"),
         "time_ratio": both["time_ratio"],
     }  # fmt: skip
-    print(f"{name:26}{row['ours_mb_per_s']:>10.3g}{row['peer_mb_per_s']:>10.3g}{row['time_ratio'][1]:>9.2f}   {peer_name}", flush=True)
+    print(
+        f"{name:26}{row['ours_mb_per_s']:>10.3g}{row['peer_mb_per_s']:>10.3g}{row['time_ratio'][1]:>9.2f}   {peer_name}", flush=True
+    )
     return row
 
 
@@ -96,7 +106,9 @@ def prose_documents() -> list[Document]:
         if not document.id.endswith(".py"):
             continue
         with contextlib.suppress(SyntaxError, ValueError):
-            nodes = [node for node in ast.walk(ast.parse(document.text)) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))]
+            nodes = [
+                node for node in ast.walk(ast.parse(document.text)) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+            ]
             texts = [text for node in nodes if (text := ast.get_docstring(node))]
             if sum(map(len, texts)) > 400:
                 found.append(make_document("\n\n".join(texts), document.id + ".txt"))
@@ -135,9 +147,24 @@ def stage_rows(rounds: int, folder: Path) -> list[dict]:
     for form, path in files.items():
         with open(path, "wb") as file:
             (steps.save_jsonl if form == "jsonl" else steps.save_parquet)(file, documents)
-    readers = {form: kind(str(folder), glob_pattern=path.name) for (form, path), kind in zip(files.items(), (JsonlReader, ParquetReader), strict=True)}
-    add("read JSON Lines", size, drain(lambda: jsonl_documents(files["jsonl"])), drain(lambda: readers["jsonl"].run()), "datatrove JsonlReader (orjson)")
-    add("read Parquet", size, drain(lambda: parquet_documents(files["parquet"])), drain(lambda: readers["parquet"].run()), "datatrove ParquetReader")
+    readers = {
+        form: kind(str(folder), glob_pattern=path.name)
+        for (form, path), kind in zip(files.items(), (JsonlReader, ParquetReader), strict=True)
+    }
+    add(
+        "read JSON Lines",
+        size,
+        drain(lambda: jsonl_documents(files["jsonl"])),
+        drain(lambda: readers["jsonl"].run()),
+        "datatrove JsonlReader (orjson)",
+    )
+    add(
+        "read Parquet",
+        size,
+        drain(lambda: parquet_documents(files["parquet"])),
+        drain(lambda: readers["parquet"].run()),
+        "datatrove ParquetReader",
+    )
 
     import py3langid
     import trafilatura
@@ -145,24 +172,72 @@ def stage_rows(rounds: int, folder: Path) -> list[dict]:
 
     pages = [pydoc.HTMLDoc().page(name, pydoc.HTMLDoc().docmodule(pydoc.locate(name))) for name in PAGES]
     options = {"favor_precision": True, "include_comments": False, "deduplicate": True}
-    add("extraction", sum(len(p.encode()) for p in pages), each(extract_text, pages), each(lambda p: trafilatura.extract(p, **options), pages), "trafilatura, as datatrove calls it")
+    add(
+        "extraction",
+        sum(len(p.encode()) for p in pages),
+        each(extract_text, pages),
+        each(lambda p: trafilatura.extract(p, **options), pages),
+        "trafilatura, as datatrove calls it",
+    )
     language_model()
     py3langid.classify("warm")
     heads = [text[:4000] for text in prose]
-    add("language", sum(len(h.encode()) for h in heads), each(identify_language, heads), each(py3langid.classify, heads), "py3langid, same first 4,000 characters")
+    add(
+        "language",
+        sum(len(h.encode()) for h in heads),
+        each(identify_language, heads),
+        each(py3langid.classify, heads),
+        "py3langid, same first 4,000 characters",
+    )
 
     gopher, repetition = GopherQualityFilter(), GopherRepetitionFilter()
     lines = C4QualityFilter(filter_no_terminal_punct=False)
     with our_splitters():
-        add("quality rules, prose", prose_size, each(gopher_rejection, prose), each(lambda t: gopher.filter(Document(t, "")), prose), "datatrove GopherQualityFilter")
-        add("quality rules, all", size, each(gopher_rejection, texts), each(lambda t: gopher.filter(Document(t, "")), texts), "datatrove GopherQualityFilter")
-        add("repetition, prose", prose_size, each(repetition_rule, prose), each(lambda t: repetition.filter(Document(t, "")), prose), "datatrove GopherRepetitionFilter")
-        add("repetition, all", size, each(repetition_rule, texts), each(lambda t: repetition.filter(Document(t, "")), texts), "datatrove GopherRepetitionFilter")
-        add("lines, prose", prose_size, each(lambda t: c4_filter(t, end_punctuation=False), prose), each(lambda t: lines.filter(Document(t, "")), prose), "datatrove C4QualityFilter")
+        add(
+            "quality rules, prose",
+            prose_size,
+            each(gopher_rejection, prose),
+            each(lambda t: gopher.filter(Document(t, "")), prose),
+            "datatrove GopherQualityFilter",
+        )
+        add(
+            "quality rules, all",
+            size,
+            each(gopher_rejection, texts),
+            each(lambda t: gopher.filter(Document(t, "")), texts),
+            "datatrove GopherQualityFilter",
+        )
+        add(
+            "repetition, prose",
+            prose_size,
+            each(repetition_rule, prose),
+            each(lambda t: repetition.filter(Document(t, "")), prose),
+            "datatrove GopherRepetitionFilter",
+        )
+        add(
+            "repetition, all",
+            size,
+            each(repetition_rule, texts),
+            each(lambda t: repetition.filter(Document(t, "")), texts),
+            "datatrove GopherRepetitionFilter",
+        )
+        add(
+            "lines, prose",
+            prose_size,
+            each(lambda t: c4_filter(t, end_punctuation=False), prose),
+            each(lambda t: lines.filter(Document(t, "")), prose),
+            "datatrove C4QualityFilter",
+        )
     from datatrove.utils.text import split_into_words
 
     split_into_words("warm", "eng")
-    add("quality rules, as shipped", prose_size, each(gopher_rejection, prose), each(lambda t: gopher.filter(Document(t, "")), prose), "datatrove GopherQualityFilter, spaCy")
+    add(
+        "quality rules, as shipped",
+        prose_size,
+        each(gopher_rejection, prose),
+        each(lambda t: gopher.filter(Document(t, "")), prose),
+        "datatrove GopherQualityFilter, spaCy",
+    )
     masks = PIIFormatter()
     add("masks", size, each(mask_personal, texts), each(masks.format, texts), "datatrove PIIFormatter (no phone numbers)")
     toxicity_classifier()
@@ -181,7 +256,13 @@ def stage_rows(rounds: int, folder: Path) -> list[dict]:
         if passages:
             model.predict_proba(vector.transform(passages))
 
-    add("toxicity", prose_size, each(toxicity_rejection, some), each(sklearn_passages, some), "scikit-learn HashingVectorizer + LogisticRegression")
+    add(
+        "toxicity",
+        prose_size,
+        each(toxicity_rejection, some),
+        each(sklearn_passages, some),
+        "scikit-learn HashingVectorizer + LogisticRegression",
+    )
 
     shingles = [shingle_hashes(text) for text in texts]
     permutations = make_permutations(128)
@@ -190,7 +271,13 @@ def stage_rows(rounds: int, folder: Path) -> list[dict]:
     def datasketch_signature(hashes):
         MinHash(num_perm=128, hashfunc=int).update_batch(hashes.tolist())
 
-    add("MinHash signatures", size, each(lambda h: minhash_signature(h, permutations), shingles), each(datasketch_signature, narrow), "datasketch update_batch, same hashes, 128 permutations")
+    add(
+        "MinHash signatures",
+        size,
+        each(lambda h: minhash_signature(h, permutations), shingles),
+        each(datasketch_signature, narrow),
+        "datasketch update_batch, same hashes, 128 permutations",
+    )
     stage = MinhashDedupSignature(str(folder / "sig"), MinhashConfig())
     stage.word_tokenizer = type("Words", (), {"word_tokenize": staticmethod(quality.split_words)})()
     permutations_112 = make_permutations(14 * 8)
@@ -200,7 +287,13 @@ def stage_rows(rounds: int, folder: Path) -> list[dict]:
         if hashes.size:
             stage.get_signature(hashes)
 
-    add("shingles and signatures", size, each(lambda t: minhash_signature(shingle_hashes(t), permutations_112), texts), each(theirs, texts), "datatrove MinhashDedupSignature, 14 x 8")
+    add(
+        "shingles and signatures",
+        size,
+        each(lambda t: minhash_signature(shingle_hashes(t), permutations_112), texts),
+        each(theirs, texts),
+        "datatrove MinhashDedupSignature, 14 x 8",
+    )
 
     def jsonl_writer():
         with JsonlWriter(str(folder / "w"), compression=None) as writer:
@@ -236,7 +329,14 @@ def datatrove_chain(source: Path, out: Path) -> None:
         ([JsonlReader(str(out / "filtered")), MinhashDedupSignature(str(out / "sig"), config)], 1),
         ([MinhashDedupBuckets(str(out / "sig"), str(out / "buckets"), config=config)], config.num_buckets),
         ([MinhashDedupCluster(str(out / "buckets"), str(out / "remove"), config=config)], 1),
-        ([JsonlReader(str(out / "filtered")), MinhashDedupFilter(str(out / "remove")), JsonlWriter(str(out / "done"), compression=None)], 1),
+        (
+            [
+                JsonlReader(str(out / "filtered")),
+                MinhashDedupFilter(str(out / "remove")),
+                JsonlWriter(str(out / "done"), compression=None),
+            ],
+            1,
+        ),
     ]
     for number, (steps, tasks) in enumerate(phases):
         with pipeline.console_to(out / "console.log"):
@@ -283,7 +383,11 @@ def write_growing(folder: Path, megabytes: int) -> int:
     file, in_file = None, 0
     while size < megabytes * 1_000_000:
         for document in documents:
-            row = {"id": f"{number}/{document.id}", "text": edited(document.text, number), "metadata": {"kind": document.metadata["kind"]}}
+            row = {
+                "id": f"{number}/{document.id}",
+                "text": edited(document.text, number),
+                "metadata": {"kind": document.metadata["kind"]},
+            }
             if file is None or in_file > 4_000_000:
                 if file:
                     file.close()
@@ -324,10 +428,15 @@ def growth_rows(sizes: list[int], folder: Path) -> list[dict]:
     for megabytes in sizes:
         source = folder / f"grow{megabytes}"
         count = write_growing(source, megabytes)
-        done = subprocess.run([sys.executable, "-c", RUN, str(source), str(folder / f"out{megabytes}")], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", RUN, str(source), str(folder / f"out{megabytes}")], capture_output=True, text=True, check=True
+        )
         row = {"megabytes": megabytes, "documents": count, **json.loads(done.stdout)}
         rows.append(row)
-        print(f"{megabytes:>6}{count:>11,}{row['seconds']:>10.1f}{megabytes / row['seconds']:>8.2f}{row['filter_peak_mb']:>17}{row['write_peak_mb']:>16}", flush=True)
+        print(
+            f"{megabytes:>6}{count:>11,}{row['seconds']:>10.1f}{megabytes / row['seconds']:>8.2f}{row['filter_peak_mb']:>17}{row['write_peak_mb']:>16}",
+            flush=True,
+        )
     return rows
 
 

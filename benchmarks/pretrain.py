@@ -40,17 +40,33 @@ def main() -> None:
         sides = {name: open_shards(shards, name) for name in ("train", "validation")}
         model, words = load_base_model(workspace, artifact.key, options.device)
         sample = complete_text(model, words, PROMPT, 120)
-    curve = [{"step": row["step"] + 1, "seconds": round(row["seconds"], 1), "bits_per_byte": round(row["held_out_bits_per_byte"], 4)}
-             for row in rows if "held_out_bits_per_byte" in row]
+    curve = [
+        {"step": row["step"] + 1, "seconds": round(row["seconds"], 1), "bits_per_byte": round(row["held_out_bits_per_byte"], 4)}
+        for row in rows
+        if "held_out_bits_per_byte" in row
+    ]
     record = machine(options.device) | {
-        "preset": options.preset, "source": preset.source, "precision": summary["precision"],
-        "model": asdict(model.config), "training": asdict(preset.training), "parameters": count_parameters(ModelConfig(**asdict(model.config))),
-        "vocab_size": model.config.vocab_size, "tokens": summary["tokens"], "seconds": round(summary["seconds"], 1),
-        "preparation_seconds": round(preparation, 1), "wall_seconds": round(wall, 1),
-        "train_bytes": sides["train"].text_bytes, "train_tokens": len(sides["train"]),
-        "held_out_bytes": sides["validation"].text_bytes, "held_out_documents": len(sides["validation"].offsets),
-        "held_out_bits_per_byte": round(summary["held_out_bits_per_byte"], 4), "held_out_curve": curve,
-        "losses": [round(row["loss"], 4) for row in rows], "prompt": PROMPT, "sample": sample}
+        "preset": options.preset,
+        "source": preset.source,
+        "precision": summary["precision"],
+        "model": asdict(model.config),
+        "training": asdict(preset.training),
+        "parameters": count_parameters(ModelConfig(**asdict(model.config))),
+        "vocab_size": model.config.vocab_size,
+        "tokens": summary["tokens"],
+        "seconds": round(summary["seconds"], 1),
+        "preparation_seconds": round(preparation, 1),
+        "wall_seconds": round(wall, 1),
+        "train_bytes": sides["train"].text_bytes,
+        "train_tokens": len(sides["train"]),
+        "held_out_bytes": sides["validation"].text_bytes,
+        "held_out_documents": len(sides["validation"].offsets),
+        "held_out_bits_per_byte": round(summary["held_out_bits_per_byte"], 4),
+        "held_out_curve": curve,
+        "losses": [round(row["loss"], 4) for row in rows],
+        "prompt": PROMPT,
+        "sample": sample,
+    }
     print(f"{'step':>6}{'seconds':>10}{'bits per byte':>16}")
     for point in curve:
         print(f"{point['step']:>6}{point['seconds']:>10}{point['bits_per_byte']:>16}")

@@ -19,15 +19,23 @@ RESULTS = Path(__file__).parent / "results"
 def processor() -> str:
     """The name of the CPU model, as the system tells it."""
     info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    names = (
+        [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        if info.exists()
+        else []
+    )
     return names[0] if names else platform.processor()
 
 
 def machine(device: str) -> dict:
     """Date, name of the device, CPU threads and versions."""
     gpu = torch.cuda.get_device_name(device) if device.startswith("cuda") else None
-    return {"date": datetime.now(timezone.utc).date().isoformat(), "device": gpu or processor(), "threads": torch.get_num_threads(),
-            "versions": {"python": platform.python_version(), "torch": torch.__version__.split("+")[0]}}
+    return {
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "device": gpu or processor(),
+        "threads": torch.get_num_threads(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__.split("+")[0]},
+    }
 
 
 def seconds(function: Callable) -> float:
@@ -47,7 +55,11 @@ def paired(ours: Callable, peer: Callable, rounds: int) -> dict:
     pairs = list(zip(times["ours"][1:], times["peer"][1:], strict=True))
     ratios = statistics.quantiles([a / b for a, b in pairs], n=4) if len(pairs) > 1 else [pairs[0][0] / pairs[0][1]] * 3
     ours_s, peer_s = (statistics.median(side) for side in zip(*pairs, strict=True))
-    return {"ours_s": float(f"{ours_s:.4g}"), "peer_s": float(f"{peer_s:.4g}"), "time_ratio": [float(f"{ratio:.3g}") for ratio in ratios]}
+    return {
+        "ours_s": float(f"{ours_s:.4g}"),
+        "peer_s": float(f"{peer_s:.4g}"),
+        "time_ratio": [float(f"{ratio:.3g}") for ratio in ratios],
+    }
 
 
 def write_record(name: str, device: str, record: dict) -> Path:

@@ -79,8 +79,11 @@ def training_rows(texts: list[str], rounds: int) -> list[dict]:
         same = [(tokens[a], tokens[b]) for a, b in last["ours"]]
         theirs = rust_merges(last["rust"])
         row |= {"merges": len(theirs), "same_merges": sum(a == b for a, b in zip(same, theirs, strict=True))}
-        print(f"train {size:>6}: ours {row['ours_s']:.3g} s, tokenizers {row['peer_s']:.3g} s, ratio {row['time_ratio'][1]:.2f}, "
-              f"{row['same_merges']:,} of {row['merges']:,} merges the same", flush=True)
+        print(
+            f"train {size:>6}: ours {row['ours_s']:.3g} s, tokenizers {row['peer_s']:.3g} s, ratio {row['time_ratio'][1]:.2f}, "
+            f"{row['same_merges']:,} of {row['merges']:,} merges the same",
+            flush=True,
+        )
         rows.append(row)
     return rows
 
@@ -98,7 +101,10 @@ def minbpe_row(texts: list[str], folder: Path, rounds: int, size: int = 500_000,
 
     row = paired(lambda: train_bpe([text], 256 + merges, pattern=GPT4_PATTERN), theirs, rounds)
     row = {"text_bytes": len(text.encode()), "merges": merges} | row
-    print(f"minbpe, {size:,} characters, {merges} merges: ours {row['ours_s']:.3g} s, minbpe {row['peer_s']:.3g} s, ratio {row['time_ratio'][1]:.5f}", flush=True)
+    print(
+        f"minbpe, {size:,} characters, {merges} merges: ours {row['ours_s']:.3g} s, minbpe {row['peer_s']:.3g} s, ratio {row['time_ratio'][1]:.5f}",
+        flush=True,
+    )
     return row
 
 
@@ -121,7 +127,12 @@ def counting_rows(size: int) -> list[dict]:
     """Seconds of counting the library, copied, in one process and in two; the median of three runs."""
     rows = []
     for copies in (1, 4, 16):
-        runs = [json.loads(subprocess.run([sys.executable, "-c", COUNTING, str(copies)], capture_output=True, text=True, check=True).stdout) for _ in range(3)]
+        runs = [
+            json.loads(
+                subprocess.run([sys.executable, "-c", COUNTING, str(copies)], capture_output=True, text=True, check=True).stdout
+            )
+            for _ in range(3)
+        ]
         rows.append({"megabytes": round(copies * size / 1e6, 1), "seconds": [sorted(side)[1] for side in zip(*runs, strict=True)]})
         print(f"count {rows[-1]['megabytes']:>6} MB: {rows[-1]['seconds']} s with one process, with two", flush=True)
     return rows
@@ -158,15 +169,31 @@ def encoding_rows(texts: list[str], rounds: int) -> list[dict]:
     for name, merges in sources:
         library, tik, warm = Tokenizer(merges, ()), tiktoken_of(merges), Encoder(merges)
         ids = [warm.encode(text) for text in texts]
-        peers = {"tokenizers": lambda: library.encode_batch(texts), "tiktoken": lambda: tik.encode_ordinary_batch(texts, num_threads=2)}
-        ways = {"cold": lambda: [encode(text) for encode in [Encoder(merges).encode] for text in texts], "warm": lambda: [warm.encode(text) for text in texts]}
+        peers = {
+            "tokenizers": lambda: library.encode_batch(texts),
+            "tiktoken": lambda: tik.encode_ordinary_batch(texts, num_threads=2),
+        }
+        ways = {
+            "cold": lambda: [encode(text) for encode in [Encoder(merges).encode] for text in texts],
+            "warm": lambda: [warm.encode(text) for text in texts],
+        }
         for peer, function in peers.items():
             same = sum(a == b for a, b in zip(ids, function(), strict=True))
             for way, ours in ways.items():
-                row = {"merges": name, "ours": way, "peer": peer, "documents": len(texts), "same_documents": same, "tokens": sum(map(len, ids))}
+                row = {
+                    "merges": name,
+                    "ours": way,
+                    "peer": peer,
+                    "documents": len(texts),
+                    "same_documents": same,
+                    "tokens": sum(map(len, ids)),
+                }
                 rows.append(row | paired(ours, function, rounds))
-                print(f"encode {name:>15} {way}: ours {rows[-1]['ours_s']:.3g} s, {peer} {rows[-1]['peer_s']:.3g} s, "
-                      f"ratio {rows[-1]['time_ratio'][1]:.2f}, {same} of {len(texts)} documents the same", flush=True)
+                print(
+                    f"encode {name:>15} {way}: ours {rows[-1]['ours_s']:.3g} s, {peer} {rows[-1]['peer_s']:.3g} s, "
+                    f"ratio {rows[-1]['time_ratio'][1]:.2f}, {same} of {len(texts)} documents the same",
+                    flush=True,
+                )
     return rows
 
 
@@ -220,12 +247,30 @@ def shard_rows(workspace: Workspace, corpus, rounds: int) -> dict:
         np.asarray(tokens[0 : len(tokens)]).astype("<u2").tofile(raw)
         rows["random windows"] = paired(lambda: our_batches(tokens), lambda: nanogpt_batches(raw), 5 * rounds)
         size = sum(len(document["text"].encode()) for document in documents)
-    opening = {verify: paired(lambda v=verify: open_shards(shards, "train", tokenizer.sha256, verify=v), lambda: None, rounds)["ours_s"] for verify in (True, False)}
+    opening = {
+        verify: paired(lambda v=verify: open_shards(shards, "train", tokenizer.sha256, verify=v), lambda: None, rounds)["ours_s"]
+        for verify in (True, False)
+    }
     file_bytes = sum(shards.manifest["files"][name]["bytes"] for name in shards.manifest["files"] if name.startswith("train"))
     for name, row in rows.items():
-        print(f"shards, {name}: ours {row['ours_s']:.3g} s, nanoGPT's way {row['peer_s']:.3g} s, ratio {row['time_ratio'][1]:.2f}", flush=True)
-    print(f"opening {file_bytes / 1e6:.3g} MB of shards: {opening[True]:.3g} s, without comparing the hash {opening[False]:.3g} s", flush=True)
-    return {"text_bytes": size, "tokens": len(tokens), "train_file_bytes": file_bytes, "opening_s": {"verified": opening[True], "unverified": opening[False]}, "batches": 200, "window": WINDOW, "batch": BATCH, "rows": rows}
+        print(
+            f"shards, {name}: ours {row['ours_s']:.3g} s, nanoGPT's way {row['peer_s']:.3g} s, ratio {row['time_ratio'][1]:.2f}",
+            flush=True,
+        )
+    print(
+        f"opening {file_bytes / 1e6:.3g} MB of shards: {opening[True]:.3g} s, without comparing the hash {opening[False]:.3g} s",
+        flush=True,
+    )
+    return {
+        "text_bytes": size,
+        "tokens": len(tokens),
+        "train_file_bytes": file_bytes,
+        "opening_s": {"verified": opening[True], "unverified": opening[False]},
+        "batches": 200,
+        "window": WINDOW,
+        "batch": BATCH,
+        "rows": rows,
+    }
 
 
 def our_batches(tokens, batches: int = 200) -> None:
@@ -254,7 +299,15 @@ def fuzz_counts(texts: list[str], number: int) -> dict:
     rng, merges = random.Random(2026), train_bpe(texts, 4096)
     # Unicode tables differ in age: what is unassigned in Python's is left out, and surrogates have no UTF-8.
     known = "".join(chr(c) for c in range(0x110000) if unicodedata.category(chr(c)) not in ("Cn", "Cs", "Co"))
-    alphabets = [known, "".join(map(chr, range(128))), " \t\n\r\u00a0\u2003", "'stvremld aS", "0123456789", "éüßλжשاक्षि中文한글", "😀👩‍💻🏳️‍🌈"]
+    alphabets = [
+        known,
+        "".join(map(chr, range(128))),
+        " \t\n\r\u00a0\u2003",
+        "'stvremld aS",
+        "0123456789",
+        "éüßλжשاक्षि中文한글",
+        "😀👩‍💻🏳️‍🌈",
+    ]
     ours, library, tik = Encoder(merges), Tokenizer(merges, ()), tiktoken_of(merges)
     gpt4 = pre_tokenizers.Split(tokenizers.Regex(GPT4_PATTERN), "isolated")
     gpt2 = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -273,7 +326,9 @@ def fuzz_counts(texts: list[str], number: int) -> dict:
         for name, pattern, peer in (("2", GPT2_PATTERN, gpt2), ("4", GPT4_PATTERN, gpt4)):
             spans = [text[a:b] for _, (a, b) in peer.pre_tokenize_str(text)]
             different[f"pieces of GPT-{name}'s pattern, tokenizers"] += pretokenize(text, pattern) != spans
-        different["decoded bytes, Python"] += decode_bpe(some, tokens) != b"".join(tokens[i] for i in some).decode("utf-8", "replace")
+        different["decoded bytes, Python"] += decode_bpe(some, tokens) != b"".join(tokens[i] for i in some).decode(
+            "utf-8", "replace"
+        )
     for name, count in different.items():
         print(f"fuzz, {name}: {count} of {number:,} differ", flush=True)
     return {"texts": number, "different": different}
@@ -297,7 +352,11 @@ def main() -> None:
     if "training" in options.parts:
         record["training"] = training_rows(texts, options.rounds)
         raw = [document.text for document in stdlib_documents()]
-        record["whole_library"] = {"documents": len(raw), "text_bytes": sum(len(text.encode()) for text in raw), "training": training_rows(raw, options.rounds)}
+        record["whole_library"] = {
+            "documents": len(raw),
+            "text_bytes": sum(len(text.encode()) for text in raw),
+            "training": training_rows(raw, options.rounds),
+        }
         record["memory_mb"] = {"all pieces": peak_megabytes(0), "max_pieces=10,000": peak_megabytes(10_000)}
         print(record["memory_mb"], flush=True)
         record["counting"] = counting_rows(record["whole_library"]["text_bytes"])

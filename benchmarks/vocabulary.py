@@ -40,10 +40,17 @@ def measure(workspace: Workspace, preset: Preset, device: str) -> dict:
     summary = json.loads(artifact.file("summary.json").read_text())
     train, held = (open_shards(shards, side) for side in ("train", "validation"))
     rate = train.text_bytes / len(train)
-    return {"vocab_size": preset.model.vocab_size, "seed": preset.training.seed, "steps": preset.training.steps,
-            "tokens": summary["tokens"], "text_bytes": round(summary["tokens"] * rate), "bytes_per_token": round(rate, 4),
-            "operations": summary["tokens"] * operations_per_token(preset.model), "held_out_bytes": held.text_bytes,
-            "held_out_bits_per_byte": round(summary["held_out_bits_per_byte"], 4)}
+    return {
+        "vocab_size": preset.model.vocab_size,
+        "seed": preset.training.seed,
+        "steps": preset.training.steps,
+        "tokens": summary["tokens"],
+        "text_bytes": round(summary["tokens"] * rate),
+        "bytes_per_token": round(rate, 4),
+        "operations": summary["tokens"] * operations_per_token(preset.model),
+        "held_out_bytes": held.text_bytes,
+        "held_out_bits_per_byte": round(summary["held_out_bits_per_byte"], 4),
+    }
 
 
 def main() -> None:
@@ -60,8 +67,11 @@ def main() -> None:
         for size in options.sizes:
             row = measure(workspace, equal_operations(preset, size, seed), options.device)
             rows.append(row)
-            print(f"{size:>6}{seed:>6}{row['steps']:>7}{row['tokens'] / 1e6:>10.2f}{row['text_bytes'] / 1e6:>12.2f}"
-                  f"{row['held_out_bits_per_byte']:>15.4f}", flush=True)
+            print(
+                f"{size:>6}{seed:>6}{row['steps']:>7}{row['tokens'] / 1e6:>10.2f}{row['text_bytes'] / 1e6:>12.2f}"
+                f"{row['held_out_bits_per_byte']:>15.4f}",
+                flush=True,
+            )
     record = machine(options.device) | {"preset": "laptop", "source": preset.source, "rows": rows}
     print(write_record("vocabulary", options.device, record))
 

@@ -65,7 +65,9 @@ def prepare() -> None:
     sandbox.adopt_orphans()
 
 
-def grade_all(paths: list[Path], exercises: dict[str, Master], exercise: str | None, limits: Limits, workers: int, done) -> list[Report]:
+def grade_all(
+    paths: list[Path], exercises: dict[str, Master], exercise: str | None, limits: Limits, workers: int, done
+) -> list[Report]:
     """Grade files in parallel and return the reports in the order of the files; `done(report)` is called for each."""
     reports: dict[Path, Report] = {}
 
@@ -98,7 +100,14 @@ def marks_csv(reports: list[Report]) -> str:
     writer.writerow(["file", "exercise", "points", "max_points", *ids, "error"])
     for report in reports:
         points = {question.id: f"{question.points:g}" for question in report.questions}
-        cells = [report.file, report.exercise, f"{report.points:g}", f"{report.max_points:g}", *(points.get(i, "") for i in ids), report.error]
+        cells = [
+            report.file,
+            report.exercise,
+            f"{report.points:g}",
+            f"{report.max_points:g}",
+            *(points.get(i, "") for i in ids),
+            report.error,
+        ]
         writer.writerow([f"'{cell}" if cell[:1] in "=+-@\t" else cell for cell in cells])  # a spreadsheet would run a formula
     return text.getvalue()
 

@@ -170,7 +170,9 @@ def run_check(check: Check, master: Master, submission: Submission, seed: int, n
         elif isinstance(error, AssertionError) and not hasattr(error, "remote"):
             result.reason = str(error) or "the check does not hold"
         elif isinstance(error, NameError):
-            raised = [problem for problem in submission.problems.values() if not problem["reason"].startswith("NotImplementedError")]
+            raised = [
+                problem for problem in submission.problems.values() if not problem["reason"].startswith("NotImplementedError")
+            ]
             result.status = "error" if raised else "not attempted"
             result.reason = str(error) + (", since a cell of yours raised an error or was stopped, see above" if raised else "")
         else:

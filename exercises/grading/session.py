@@ -171,7 +171,11 @@ def rebuild(error: Any) -> Exception:
     """Make an exception of the builtin type that a submission's error had. Nothing but its text is taken over."""
     error = error if isinstance(error, dict) else {}
     kind, message = getattr(builtins, str(error.get("kind")), None), str(error.get("message", ""))
-    if isinstance(kind, type) and issubclass(kind, Exception) and kind not in (UnicodeDecodeError, UnicodeEncodeError, UnicodeTranslateError):
+    if (
+        isinstance(kind, type)
+        and issubclass(kind, Exception)
+        and kind not in (UnicodeDecodeError, UnicodeEncodeError, UnicodeTranslateError)
+    ):
         found = kind(message)
     else:
         found = StudentError(f"{error.get('type')}: {message}")

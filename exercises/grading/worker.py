@@ -94,9 +94,18 @@ class Worker:
 def describe(error: BaseException) -> dict:
     """An error as plain text, with the builtin type that it is or derives from, and where in a cell it was raised."""
     kinds = [kind.__name__ for kind in type(error).__mro__ if getattr(builtins, kind.__name__, None) is kind]
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "ipykernel" in frame.filename or "<ipython" in frame.filename]
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "ipykernel" in frame.filename or "<ipython" in frame.filename
+    ]
     where = f"line {frames[-1].lineno}: {frames[-1].line or ''}".strip() if frames else ""
-    return {"kind": kinds[0] if kinds else "Exception", "type": type(error).__name__, "message": str(error)[:2000], "where": where[:300]}
+    return {
+        "kind": kinds[0] if kinds else "Exception",
+        "type": type(error).__name__,
+        "message": str(error)[:2000],
+        "where": where[:300],
+    }
 
 
 def serve(connection: Connection, folder: Path, memory_bytes: int, threads: int) -> None:

@@ -9,10 +9,9 @@ __all__ = ['keep_top_k', 'keep_top_p', 'sample_next', 'generate']
 import math
 
 import torch
-from torch import Tensor
-
 from .transformer import Transformer
 from ..attention.causal import softmax
+from torch import Tensor
 
 # %% ../../chapters/04_architecture/06_generation.ipynb #812ca3be
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
@@ -42,8 +41,9 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     Source: Holtzman et al. (2020), section 3.1.
     """
     if not 0 < p <= 1:
-        raise ValueError(f"top_p={p}: give a probability above 0 and at most 1, "
-                         "or None for all")
+        raise ValueError(
+            f"top_p={p}: give a probability above 0 and at most 1, or None for all"
+        )
     sorted_logits, order = logits.sort(dim=-1, descending=True, stable=True)
     tail = softmax(sorted_logits.float()).flip(-1).cumsum(dim=-1).flip(-1)
     drop = tail <= 1 - p
@@ -51,9 +51,13 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     return logits.masked_fill(drop.scatter(-1, order, drop), -torch.inf)
 
 # %% ../../chapters/04_architecture/06_generation.ipynb #3807a630
-def sample_next(logits: Tensor, temperature: float = 1.0, top_k: int | None = None,
-                top_p: float | None = None,
-                generator: torch.Generator | None = None) -> Tensor:
+def sample_next(
+    logits: Tensor,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
     """Draw one token id per row of logits [B, V] -> int64 [B].
 
     The logits are divided by the temperature, then cut to `top_k`, then to `top_p`, then
@@ -64,8 +68,9 @@ def sample_next(logits: Tensor, temperature: float = 1.0, top_k: int | None = No
             is out of range.
     """
     if not (math.isfinite(temperature) and temperature >= 0):
-        raise ValueError(f"temperature={temperature}: give a number of at least 0, "
-                         "where 0 is greedy")
+        raise ValueError(
+            f"temperature={temperature}: give a number of at least 0, where 0 is greedy"
+        )
     if temperature == 0:
         return logits.argmax(dim=-1)
     logits = logits.float() / temperature
@@ -77,10 +82,17 @@ def sample_next(logits: Tensor, temperature: float = 1.0, top_k: int | None = No
 
 # %% ../../chapters/04_architecture/06_generation.ipynb #e79fd355
 @torch.no_grad()
-def generate(model: Transformer, ids: Tensor, max_new_tokens: int, *,
-             temperature: float = 1.0, top_k: int | None = None,
-             top_p: float | None = None, generator: torch.Generator | None = None,
-             stop_id: int | None = None) -> Tensor:
+def generate(
+    model: Transformer,
+    ids: Tensor,
+    max_new_tokens: int,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    generator: torch.Generator | None = None,
+    stop_id: int | None = None,
+) -> Tensor:
     """Continue prompts: int64 [B, T] -> [B, T + n], n <= max_new_tokens, prompts first.
 
     The model reads at most the last `context` tokens. With `stop_id`, a row that drew it
@@ -94,7 +106,7 @@ def generate(model: Transformer, ids: Tensor, max_new_tokens: int, *,
         raise ValueError(f"max_new_tokens={max_new_tokens}: give 0 or more")
     stopped = torch.zeros(ids.shape[0], dtype=torch.bool, device=ids.device)
     for _ in range(max_new_tokens):
-        states = model.hidden(ids[:, -model.config.context:])[:, -1]
+        states = model.hidden(ids[:, -model.config.context :])[:, -1]
         drawn = sample_next(model.unembed(states), temperature, top_k, top_p, generator)
         if stop_id is not None:
             drawn = torch.where(stopped, stop_id, drawn)

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 # %% ../../chapters/04_architecture/02_normalization.ipynb #bb6836f4
-def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None,
-               eps: float = 1e-5) -> Tensor:
+def layer_norm(
+    x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
     """Bring the last dimension of x to mean 0 and variance 1, then apply weight and bias.
 
     Shapes: x [..., D], weight and bias [D] -> [..., D] in the dtype of x. The variance

@@ -15,15 +15,22 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from .feedforward import FeedForward, SwiGLU, swiglu_width
 from .normalization import LayerNorm, RMSNorm
 from ..attention.causal import quickest_attention
-from ..attention.multihead import Attend, KeyValueCache, MultiHeadAttention
-from ..attention.multihead import check_heads
-from ..attention.rope import RotaryEmbedding, check_context, check_positions
-from ..attention.rope import rope_frequencies
+from llmbook.attention.multihead import (
+    Attend,
+    KeyValueCache,
+    MultiHeadAttention,
+    check_heads,
+)
+from llmbook.attention.rope import (
+    RotaryEmbedding,
+    check_context,
+    check_positions,
+    rope_frequencies,
+)
+from torch import Tensor, nn
 
 # %% ../../chapters/04_architecture/04_transformer.ipynb #004f25b1
 def check_model_config(config: "ModelConfig") -> None:
@@ -37,8 +44,11 @@ def check_model_config(config: "ModelConfig") -> None:
         value = getattr(config, name)
         if value is not None and (not isinstance(value, int) or value < 1):
             raise ValueError(f"{name}={value!r}: give a whole number of at least 1")
-    for name, choices in (("norm", ("rms", "layer")), ("feed_forward", ("swiglu", "gelu")),
-                          ("positions", ("rope", "learned"))):
+    for name, choices in (
+        ("norm", ("rms", "layer")),
+        ("feed_forward", ("swiglu", "gelu")),
+        ("positions", ("rope", "learned")),
+    ):
         value = getattr(config, name)
         if value not in choices:
             raise ValueError(f"{name}={value!r}: choose one of {', '.join(choices)}")
@@ -137,19 +147,30 @@ class Block(nn.Module):
     Source: Xiong et al. (2020), figure 1(b).
     """
 
-    def __init__(self, config: ModelConfig, rotate: nn.Module | None = None,
-                 attend: Attend = quickest_attention):
+    def __init__(
+        self,
+        config: ModelConfig,
+        rotate: nn.Module | None = None,
+        attend: Attend = quickest_attention,
+    ):
         super().__init__()
         self.attention_norm = build_norm(config, config.width)
         qk_norm = partial(build_norm, config) if config.qk_norm else None
         self.attention = MultiHeadAttention(
-            config.width, config.heads, config.kv_heads, rotate=rotate, attend=attend,
-            bias=config.bias, qk_norm=qk_norm)
+            config.width,
+            config.heads,
+            config.kv_heads,
+            rotate=rotate,
+            attend=attend,
+            bias=config.bias,
+            qk_norm=qk_norm,
+        )
         self.feed_forward_norm = build_norm(config, config.width)
         self.feed_forward = build_feed_forward(config)
 
-    def forward(self, x: Tensor, positions: Tensor | None = None,
-                cache: KeyValueCache | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, positions: Tensor | None = None, cache: KeyValueCache | None = None
+    ) -> Tensor:
         """Add what attention and feed-forward layer have to say to the residual stream."""
         x = x + self.attention(self.attention_norm(x), positions, cache)
         return x + self.feed_forward(self.feed_forward_norm(x))
@@ -164,15 +185,19 @@ def check_token_ids(ids: Tensor, vocab_size: int) -> None:
         ValueError: naming the shape, the dtype or the id.
     """
     if ids.ndim != 2 or ids.shape[1] == 0 or ids.dtype not in (torch.int64, torch.int32):
-        raise ValueError(f"token ids {ids.dtype} {tuple(ids.shape)}: "
-                         "give int64 [B, T] with T of at least 1")
+        raise ValueError(
+            f"token ids {ids.dtype} {tuple(ids.shape)}: "
+            "give int64 [B, T] with T of at least 1"
+        )
     if ids.device.type != "cpu" or ids.numel() == 0:
         return
     low, high = (int(extreme) for extreme in ids.aminmax())
     if low < 0 or high >= vocab_size:
         wrong = low if low < 0 else high
-        raise ValueError(f"token id {wrong} lies outside 0 .. {vocab_size - 1}: "
-                         "use the tokenizer that the model was trained with")
+        raise ValueError(
+            f"token id {wrong} lies outside 0 .. {vocab_size - 1}: "
+            "use the tokenizer that the model was trained with"
+        )
 
 # %% ../../chapters/04_architecture/04_transformer.ipynb #77b7d0f2
 class TokenEmbedding(nn.Module):
@@ -246,13 +271,17 @@ class Transformer(nn.Module):
         layers = (Block(config, rope, attend) for _ in range(config.layers))
         self.blocks = nn.ModuleList(layers)
         self.norm = build_norm(config, config.width)
-        self.head = None if config.tie_embeddings else nn.Linear(
-            config.width, config.vocab_size, bias=False)
+        self.head = (
+            None
+            if config.tie_embeddings
+            else nn.Linear(config.width, config.vocab_size, bias=False)
+        )
         std = config.init_std
         initialize_weights(self, std, std / (2 * config.layers) ** 0.5)
 
-    def hidden(self, ids: Tensor, positions: Tensor | None = None,
-               caches: LayerCaches = None) -> Tensor:
+    def hidden(
+        self, ids: Tensor, positions: Tensor | None = None, caches: LayerCaches = None
+    ) -> Tensor:
         """The normalized states [B, T, D] before the logits; `caches` has one per layer."""
         x = self.embedding(ids, positions)
         caches = caches or [None] * len(self.blocks)
@@ -269,7 +298,8 @@ class Transformer(nn.Module):
         """Logits [..., V] of states [..., D]: products with each token's output vector."""
         return F.linear(hidden, self.output_weight)
 
-    def forward(self, ids: Tensor, positions: Tensor | None = None,
-                caches: LayerCaches = None) -> Tensor:
+    def forward(
+        self, ids: Tensor, positions: Tensor | None = None, caches: LayerCaches = None
+    ) -> Tensor:
         """Logits [B, T, V] after each of the T tokens."""
         return self.unembed(self.hidden(ids, positions, caches))

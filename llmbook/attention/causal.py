@@ -111,9 +111,7 @@ def fused_attention(q: Tensor, k: Tensor, v: Tensor, is_causal: bool = True) -> 
     return mixed.reshape(*leading, T, v.shape[-1])
 
 # %% ../../chapters/03_attention/01_causal.ipynb #42400291
-def quickest_attention(
-    q: Tensor, k: Tensor, v: Tensor, is_causal: bool = True
-) -> Tensor:
+def quickest_attention(q: Tensor, k: Tensor, v: Tensor, is_causal: bool = True) -> Tensor:
     """`attention` or `fused_attention`, whichever is faster for these tensors.
 
     On a CPU in bfloat16 with at most 512 x 512 scores per head that is `attention`,

@@ -10,9 +10,8 @@ __all__ = ['Attend', 'Rotate', 'KeyValueCache', 'check_heads', 'split_heads', 'm
 from collections.abc import Callable
 from functools import partial
 
-from torch import Tensor, nn
-
 from .causal import quickest_attention
+from torch import Tensor, nn
 
 # %% ../../chapters/03_attention/02_multihead.ipynb #11931192
 def check_heads(width: int, heads: int, kv_heads: int) -> None:
@@ -117,9 +116,17 @@ class MultiHeadAttention(nn.Module):
     Source: Vaswani et al. (2017), section 3.2.2; Shazeer (2019); Ainslie et al. (2023).
     """
 
-    def __init__(self, width: int, heads: int, kv_heads: int | None = None, *,
-                 rotate: Rotate | None = None, attend: Attend = quickest_attention,
-                 qk_norm: Callable[[int], nn.Module] | None = None, bias: bool = False):
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        kv_heads: int | None = None,
+        *,
+        rotate: Rotate | None = None,
+        attend: Attend = quickest_attention,
+        qk_norm: Callable[[int], nn.Module] | None = None,
+        bias: bool = False,
+    ):
         super().__init__()
         self.width, self.heads = width, heads
         self.kv_heads = heads if kv_heads is None else kv_heads
@@ -129,10 +136,12 @@ class MultiHeadAttention(nn.Module):
         self.query, self.out = linear(width, width), linear(width, width)
         self.key, self.value = (linear(width, self.kv_heads * K) for _ in range(2))
         self.query_norm, self.key_norm = (
-            qk_norm(K) if qk_norm else nn.Identity() for _ in range(2))
+            qk_norm(K) if qk_norm else nn.Identity() for _ in range(2)
+        )
 
-    def forward(self, x: Tensor, positions: Tensor | None = None,
-                cache: KeyValueCache | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, positions: Tensor | None = None, cache: KeyValueCache | None = None
+    ) -> Tensor:
         """Attend from each of T positions to itself and what precedes it."""
         check_width(x, self.width)
         q = self.query_norm(split_heads(self.query(x), self.heads))

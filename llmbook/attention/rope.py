@@ -128,8 +128,9 @@ class RotaryEmbedding(nn.Module):
     Source: Su et al. (2021), section 3.2.
     """
 
-    def __init__(self, K: int, context: int, base: float = 10000.0, *,
-                 rescale: Rescale | None = None):
+    def __init__(
+        self, K: int, context: int, base: float = 10000.0, *, rescale: Rescale | None = None
+    ):
         super().__init__()
         self.K, self.context, self.base, self.rescale = K, context, base, rescale
         table = rope_table(context, K, base, rescale=rescale)

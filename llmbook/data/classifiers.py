@@ -26,7 +26,6 @@ from typing import NamedTuple
 
 import numpy as np
 from datatrove.data import Document
-
 from .documents import SourceError
 
 # %% ../../chapters/01_data/09_classifiers.ipynb #d1836f2f

@@ -308,9 +308,7 @@ def error_line(error: BaseException) -> str:
     return " ".join(words)[:300] or type(error).__name__
 
 # %% ../../chapters/01_data/01_documents.ipynb #b5833537
-def parquet_rows(
-    path: Path, name: str, columns: list[str] | None = None
-) -> Iterator[dict]:
+def parquet_rows(path: Path, name: str, columns: list[str] | None = None) -> Iterator[dict]:
     """Rows of a Parquet file, 256 at a time, its columns read page by page.
 
     Raises: `SourceError` for a damaged file (checksums are tested where there are
@@ -634,9 +632,7 @@ def hub_row_documents(
             skipped.append(empty_text(place))
 
 
-def take_documents(
-    documents: Iterator[Document], limit: int | None
-) -> Iterator[Document]:
+def take_documents(documents: Iterator[Document], limit: int | None) -> Iterator[Document]:
     """The first `limit` documents, or all for None. Raises: `ValueError` below 0."""
     if limit is not None and limit < 0:
         raise ValueError(f"limit is a number of documents from 0 on, not {limit}")

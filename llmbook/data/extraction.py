@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from datatrove.data import Document
-
 from .documents import Skipped, SourceError, make_document
 
 # %% ../../chapters/01_data/02_extraction.ipynb #af171904
@@ -469,9 +468,7 @@ class PageBlock(NamedTuple):
     item: int
 
 # %% ../../chapters/01_data/02_extraction.ipynb #199caf84
-UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]"
-)
+UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 
 # %% ../../chapters/01_data/02_extraction.ipynb #31a1f1e1
 def count_words(text: str) -> int:
@@ -535,8 +532,7 @@ BLOCK_TAGS = HEADINGS | frozenset(
     "tfoot th thead title tr ul".split()
 )
 SILENT_TAGS = frozenset(
-    "head template noscript svg object canvas audio video select datalist "
-    "button".split()
+    "head template noscript svg object canvas audio video select datalist button".split()
 )
 LANDMARKS = frozenset("nav aside footer menu search".split())
 LANDMARK_ROLES = frozenset("navigation search complementary contentinfo banner".split())
@@ -571,9 +567,7 @@ def inner_state(state: State, tag: str, attrs: list, item: int) -> State:
     return State(
         path=(*state.path[-5:], tag),
         landmark=state.landmark or tag in LANDMARKS or bool(roles & LANDMARK_ROLES),
-        silent=hidden
-        or tag in SILENT_TAGS
-        or (state.silent and state.path[-1] != "head"),
+        silent=hidden or tag in SILENT_TAGS or (state.silent and state.path[-1] != "head"),
         pre=state.pre or tag in ("pre", "listing"),
         item=item,
     )

@@ -180,9 +180,7 @@ def language_model() -> LanguageModel:
     return train_language_model(language_samples("train"))
 
 # %% ../../chapters/01_data/03_language.ipynb #36794ee3
-def identify_language(
-    text: str, model: LanguageModel | None = None
-) -> tuple[str, float]:
+def identify_language(text: str, model: LanguageModel | None = None) -> tuple[str, float]:
     """The most probable language of a text, and its probability among those of `model`.
 
     It is `("und", 0.0)`, undetermined, if the model knows less than a quarter of the

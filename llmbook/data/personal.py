@@ -57,9 +57,7 @@ def is_public(address: str) -> bool:
 
 # %% ../../chapters/01_data/08_personal.ipynb #23a5f065
 IPV4 = re.compile(r"\d(?<![\w.].)\d{0,2}(?:\.\d{1,3}){3}(?!\w|\.\w)", re.ASCII)
-IPV6 = re.compile(
-    r"[23](?<![\w:.].)[0-9a-fA-F]{3}:[0-9a-fA-F:]{2,34}(?![\w:.])", re.ASCII
-)
+IPV6 = re.compile(r"[23](?<![\w:.].)[0-9a-fA-F]{3}:[0-9a-fA-F:]{2,34}(?![\w:.])", re.ASCII)
 
 
 def is_host4(match: re.Match) -> bool:

@@ -645,9 +645,7 @@ def corpus_files(corpus: Artifact) -> list[str]:
     return sorted(n for n in corpus.manifest["files"] if n.startswith("documents/"))
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #fd5cb939
-def read_corpus(
-    corpus: Artifact, files: Sequence[str] | None = None
-) -> Iterator[Document]:
+def read_corpus(corpus: Artifact, files: Sequence[str] | None = None) -> Iterator[Document]:
     """The documents of a corpus, in order, one at a time; `files` names some files."""
     for name in corpus_files(corpus) if files is None else files:
         read = parquet_documents if name.endswith(".parquet") else jsonl_documents

@@ -15,7 +15,6 @@ from itertools import accumulate
 
 import numpy as np
 from datatrove.data import Document
-
 from .quality import Rule, broken_rule, split_words
 
 # %% ../../chapters/01_data/05_repetition.ipynb #f6a1b1b2

@@ -41,20 +41,33 @@ def chosen_preset(name: str, source: str | None = None, **settings):
     shape = {key: given.pop(key) for key in SHAPE_OPTIONS if key in given}
     if "steps" in given:
         given["warmup_steps"] = min(preset.training.warmup_steps, given["steps"])
-    return replace(preset, source=source or preset.source,
-                   model=replace(preset.model, **shape),
-                   training=replace(preset.training, **given))
+    return replace(
+        preset,
+        source=source or preset.source,
+        model=replace(preset.model, **shape),
+        training=replace(preset.training, **given),
+    )
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #1d473630
 def data_command(
-    source: str = "stdlib", out: Path | None = None, quality: bool = True,
-    jaccard_threshold: float = 0.8, languages: tuple[str, ...] = ("en",),
-    end_punctuation: bool = False, toxicity: bool = True, mask: bool = True,
-    repeated_lines: int | None = None, limit: int | None = None,
-    tasks: int | None = None, workers: int | None = None,
-    executor: Literal["local", "ray", "slurm"] = "local", partition: str = "cpu",
-    time: str = "04:00:00", format: Literal["jsonl", "parquet"] = "parquet",
-    workspace: Path | None = None) -> None:
+    source: str = "stdlib",
+    out: Path | None = None,
+    quality: bool = True,
+    jaccard_threshold: float = 0.8,
+    languages: tuple[str, ...] = ("en",),
+    end_punctuation: bool = False,
+    toxicity: bool = True,
+    mask: bool = True,
+    repeated_lines: int | None = None,
+    limit: int | None = None,
+    tasks: int | None = None,
+    workers: int | None = None,
+    executor: Literal["local", "ray", "slurm"] = "local",
+    partition: str = "cpu",
+    time: str = "04:00:00",
+    format: Literal["jsonl", "parquet"] = "parquet",
+    workspace: Path | None = None,
+) -> None:
     """Read, extract, filter, mask and deduplicate text; print what each stage removed.
 
     Args:
@@ -79,15 +92,26 @@ def data_command(
     """
     from llmbook.data.pipeline import CorpusConfig
 
-    config = CorpusConfig(source, quality, jaccard_threshold, languages, end_punctuation,
-                          toxicity, mask, limit, tasks, repeated_lines)
+    config = CorpusConfig(
+        source,
+        quality,
+        jaccard_threshold,
+        languages,
+        end_punctuation,
+        toxicity,
+        mask,
+        limit,
+        tasks,
+        repeated_lines,
+    )
     slurm = {"partition": partition, "time": time} if executor == "slurm" else {}
     run = {"executor": executor, "workers": workers or os.cpu_count() or 1} | slurm
     print_corpus(make_corpus(config, out, format, workspace, run), out)
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #8c1bd0b9
-def make_corpus(config, out: Path | None, file_format: str, workspace: Path | None,
-                run: dict):
+def make_corpus(
+    config, out: Path | None, file_format: str, workspace: Path | None, run: dict
+):
     """The corpus of a configuration in the folder `out`, or for None in the workspace."""
     from llmbook.data.pipeline import build_corpus, write_corpus
 
@@ -117,10 +141,14 @@ def worth_starting(workers: int, corpus, megabytes: int) -> int:
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #96c41b5f
 def tokenizer_command(
-    vocab_size: int = 4096, source: str = "stdlib",
-    pattern: Literal["gpt2", "gpt4"] = "gpt2", held_out_percent: int = 5,
-    workers: int | None = None, out: Path | None = None,
-    workspace: Path | None = None) -> None:
+    vocab_size: int = 4096,
+    source: str = "stdlib",
+    pattern: Literal["gpt2", "gpt4"] = "gpt2",
+    held_out_percent: int = 5,
+    workers: int | None = None,
+    out: Path | None = None,
+    workspace: Path | None = None,
+) -> None:
     """Train a byte-pair encoding on a source; print its vocabulary and its file.
 
     Args:
@@ -148,10 +176,14 @@ def tokenizer_command(
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #b5f5ba72
 def shards_command(
-    vocab_size: int = 4096, source: str = "stdlib",
-    pattern: Literal["gpt2", "gpt4"] = "gpt2", held_out_percent: int = 5,
-    tokenizer: Path | None = None, workers: int | None = None,
-    workspace: Path | None = None) -> None:
+    vocab_size: int = 4096,
+    source: str = "stdlib",
+    pattern: Literal["gpt2", "gpt4"] = "gpt2",
+    held_out_percent: int = 5,
+    tokenizer: Path | None = None,
+    workers: int | None = None,
+    workspace: Path | None = None,
+) -> None:
     """Encode a source into binary shards, for training and for validation.
 
     Args:
@@ -165,8 +197,11 @@ def shards_command(
     """
     from llmbook.data.pipeline import open_corpus
     from llmbook.tokenization.shards import ShardConfig, build_shards
-    from llmbook.tokenization.tokenizer import TokenizerConfig, build_tokenizer
-    from llmbook.tokenization.tokenizer import import_tokenizer
+    from llmbook.tokenization.tokenizer import (
+        TokenizerConfig,
+        build_tokenizer,
+        import_tokenizer,
+    )
 
     config = TokenizerConfig(vocab_size, held_out_percent, pattern=pattern)
     place, workers = open_workspace(workspace), workers or os.cpu_count() or 1
@@ -184,8 +219,10 @@ def print_shards(shards) -> None:
 
     for side in ("train", "validation"):
         found = open_shards(shards, side)
-        print(f"{side:<12}{len(found.offsets):>9,} documents{found.text_bytes:>14,} bytes"
-              f"{len(found):>14,} tokens")
+        print(
+            f"{side:<12}{len(found.offsets):>9,} documents{found.text_bytes:>14,} bytes"
+            f"{len(found):>14,} tokens"
+        )
     print(shards.path)
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #69bba52d
@@ -195,17 +232,28 @@ def check_device(device: str) -> None:
 
     name = device.split(":")[0]
     if name not in ("cpu", "cuda") or name == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device={device!r}: give cpu, or cuda where PyTorch finds a GPU "
-                         f"({torch.cuda.device_count()} found here)")
+        raise ValueError(
+            f"device={device!r}: give cpu, or cuda where PyTorch finds a GPU "
+            f"({torch.cuda.device_count()} found here)"
+        )
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #fc0ed4ab
-def pretrain_command(preset: str = "laptop", source: str | None = None,
-                     vocab_size: int | None = None, context: int | None = None,
-                     width: int | None = None, layers: int | None = None,
-                     heads: int | None = None, steps: int | None = None,
-                     batch_size: int | None = None, learning_rate: float | None = None,
-                     precision: str | None = None, seed: int | None = None,
-                     device: str = "cpu", workspace: Path | None = None) -> None:
+def pretrain_command(
+    preset: str = "laptop",
+    source: str | None = None,
+    vocab_size: int | None = None,
+    context: int | None = None,
+    width: int | None = None,
+    layers: int | None = None,
+    heads: int | None = None,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    precision: str | None = None,
+    seed: int | None = None,
+    device: str = "cpu",
+    workspace: Path | None = None,
+) -> None:
     """Train a base model from text, or resume where an earlier call was stopped.
     What is not given is as in the preset.
 
@@ -229,9 +277,19 @@ def pretrain_command(preset: str = "laptop", source: str | None = None,
 
     check_device(device)
     chosen = chosen_preset(
-        preset, source, vocab_size=vocab_size, context=context, width=width, layers=layers,
-        heads=heads, steps=steps, batch_size=batch_size, learning_rate=learning_rate,
-        precision=precision, seed=seed)
+        preset,
+        source,
+        vocab_size=vocab_size,
+        context=context,
+        width=width,
+        layers=layers,
+        heads=heads,
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        precision=precision,
+        seed=seed,
+    )
     print_summary(pretrain(open_workspace(workspace), chosen, device))
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #9759bced
@@ -240,16 +298,25 @@ def print_summary(model) -> None:
     import json
 
     summary = json.loads(model.file("summary.json").read_text())
-    print(f"{summary['steps']:,} steps, {summary['tokens']:,} tokens, "
-          f"{summary['seconds']:,.0f} s, {summary['precision']}: "
-          f"{summary['held_out_bits_per_byte']:.3f} bits per byte held out")
+    print(
+        f"{summary['steps']:,} steps, {summary['tokens']:,} tokens, "
+        f"{summary['seconds']:,.0f} s, {summary['precision']}: "
+        f"{summary['held_out_bits_per_byte']:.3f} bits per byte held out"
+    )
     print(model.path)
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #df0d4945
-def generate_command(prompt: tyro.conf.Positional[str] = "", tokens: int = 200,
-                     temperature: float = 0.8, top_k: int | None = 50,
-                     top_p: float | None = None, seed: int = 0, model: str | None = None,
-                     device: str = "cpu", workspace: Path | None = None) -> None:
+def generate_command(
+    prompt: tyro.conf.Positional[str] = "",
+    tokens: int = 200,
+    temperature: float = 0.8,
+    top_k: int | None = 50,
+    top_p: float | None = None,
+    seed: int = 0,
+    model: str | None = None,
+    device: str = "cpu",
+    workspace: Path | None = None,
+) -> None:
     """Continue a prompt with a trained model.
 
     Args:
@@ -267,8 +334,18 @@ def generate_command(prompt: tyro.conf.Positional[str] = "", tokens: int = 200,
 
     check_device(device)
     trained, words = load_base_model(open_workspace(workspace), model, device)
-    print(complete_text(trained, words, prompt, tokens, seed=seed, temperature=temperature,
-                        top_k=top_k, top_p=top_p))
+    print(
+        complete_text(
+            trained,
+            words,
+            prompt,
+            tokens,
+            seed=seed,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+        )
+    )
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #ec07d36f
 def artifacts_command(workspace: Path | None = None) -> None:
@@ -280,15 +357,21 @@ def artifacts_command(workspace: Path | None = None) -> None:
     place = open_workspace(workspace)
     for item in place.artifacts():
         size = sum(entry["bytes"] for entry in item.manifest["files"].values())
-        print(f"{item.kind:<12}{item.key[:16]}  {item.manifest['created'][:19]}  "
-              f"{size / 1e6:9,.1f} MB")
+        print(
+            f"{item.kind:<12}{item.key[:16]}  {item.manifest['created'][:19]}  "
+            f"{size / 1e6:9,.1f} MB"
+        )
     print(place.root)
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #9d6fac31
 COMMANDS: dict[str, Callable] = {
-    "pretrain": pretrain_command, "generate": generate_command, "data": data_command,
-    "tokenizer": tokenizer_command, "shards": shards_command,
-    "artifacts": artifacts_command}
+    "pretrain": pretrain_command,
+    "generate": generate_command,
+    "data": data_command,
+    "tokenizer": tokenizer_command,
+    "shards": shards_command,
+    "artifacts": artifacts_command,
+}
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #9ae2788d
 def one_line(error: BaseException) -> str:
@@ -303,12 +386,18 @@ def main(args: list[str] | None = None) -> int:
     """
     try:
         tyro.extras.subcommand_cli_from_dict(
-            COMMANDS, prog="llmbook", args=args,
+            COMMANDS,
+            prog="llmbook",
+            args=args,
             description="Train a language model from raw text, and use it. "
-                        "Every stage keeps its result in the workspace.")
+            "Every stage keeps its result in the workspace.",
+        )
     except KeyboardInterrupt:
-        print("\nllmbook: stopped; run the same command again, finished stages and "
-              "checkpoints are kept", file=sys.stderr)
+        print(
+            "\nllmbook: stopped; run the same command again, finished stages and "
+            "checkpoints are kept",
+            file=sys.stderr,
+        )
         return 130
     except (ValueError, RuntimeError, OSError) as error:
         if os.environ.get("LLMBOOK_DEBUG"):

@@ -16,8 +16,14 @@ from functools import partial
 from itertools import chain, pairwise
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #0d377649
-from .text import BYTE_OF_ID, GPT2_PATTERN, ID_OF_BYTE
-from .text import byte_ids, pretokenize, split_at_special
+from llmbook.tokenization.text import (
+    BYTE_OF_ID,
+    GPT2_PATTERN,
+    ID_OF_BYTE,
+    byte_ids,
+    pretokenize,
+    split_at_special,
+)
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #a2bafb0e
 def merge_pair(ids: Sequence[int], pair: tuple[int, int], new_id: int) -> list[int]:
@@ -37,16 +43,15 @@ def merge_pair(ids: Sequence[int], pair: tuple[int, int], new_id: int) -> list[i
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #1e05bab5
 def count_batch(
-    texts: Iterable[str], special_tokens: Sequence[str] = (),
+    texts: Iterable[str],
+    special_tokens: Sequence[str] = (),
     pattern: str = GPT2_PATTERN,
 ) -> Counter[str]:
     """How often each piece occurs in `texts`, outside the names of special tokens."""
     stretches = chain.from_iterable(
         split_at_special(text, special_tokens) for text in texts
     )
-    return Counter(
-        chain.from_iterable(pretokenize(part, pattern) for part in stretches)
-    )
+    return Counter(chain.from_iterable(pretokenize(part, pattern) for part in stretches))
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #92b8d230
 def token_bytes(merges: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -105,8 +110,12 @@ def index_pairs(
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #82d18d57
 def apply_merge(
-    pair: str, token: str, words: list[str], frequencies: Sequence[int],
-    counts: dict[str, int], places: dict[str, list[int]],
+    pair: str,
+    token: str,
+    words: list[str],
+    frequencies: Sequence[int],
+    counts: dict[str, int],
+    places: dict[str, list[int]],
 ) -> list[str]:
     """Merge `pair` into `token` in all words; return the pairs that this brought to life.
 
@@ -281,8 +290,11 @@ def map_in_order(function: Callable, items: Iterable, workers: int = 1) -> Itera
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #cec955fd
 def count_pretokens(
-    texts: Iterable[str], special_tokens: Sequence[str] = (),
-    pattern: str = GPT2_PATTERN, workers: int = 1, max_pieces: int | None = None,
+    texts: Iterable[str],
+    special_tokens: Sequence[str] = (),
+    pattern: str = GPT2_PATTERN,
+    workers: int = 1,
+    max_pieces: int | None = None,
 ) -> Counter[str]:
     """How often each piece occurs in `texts`, read once, a million characters at a time.
 
@@ -322,7 +334,10 @@ def text_blocks(chunks: Iterable[str]) -> Iterator[str]:
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #9ac62bcc
 def with_progress(
-    items: Iterable, total: int | None, unit: str, show: bool,
+    items: Iterable,
+    total: int | None,
+    unit: str,
+    show: bool,
     label: str = "tokenizer",
 ) -> Iterable:
     """`items`, with a progress bar on stderr if `show`.
@@ -337,9 +352,15 @@ def with_progress(
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #00a39812
 def train_bpe(
-    texts: Iterable[str], vocab_size: int, special_tokens: Sequence[str] = (),
-    progress: bool = False, *, pattern: str = GPT2_PATTERN,
-    ties: str = "smaller ids", workers: int = 1, max_pieces: int | None = None,
+    texts: Iterable[str],
+    vocab_size: int,
+    special_tokens: Sequence[str] = (),
+    progress: bool = False,
+    *,
+    pattern: str = GPT2_PATTERN,
+    ties: str = "smaller ids",
+    workers: int = 1,
+    max_pieces: int | None = None,
 ) -> list[tuple[int, int]]:
     """The merges of a byte-level vocabulary of `vocab_size` ids; `texts` is read once.
 
@@ -364,8 +385,6 @@ def train_bpe(
     tie_order(ties)
     limit = merge_budget(vocab_size, special_tokens)
     shown = with_progress(texts, None, " documents", progress)
-    frequencies = count_pretokens(
-        shown, special_tokens, pattern, workers, max_pieces
-    )
+    frequencies = count_pretokens(shown, special_tokens, pattern, workers, max_pieces)
     merges = learn_merges(frequencies, limit, ties)
     return list(with_progress(merges, limit, " merges", progress))

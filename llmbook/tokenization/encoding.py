@@ -21,9 +21,14 @@ from typing import NamedTuple
 # %% ../../chapters/02_tokenization/03_encoding.ipynb #5bc70874
 from ..preliminaries.workspace import write_atomic
 from .bpe import token_bytes
-from .text import CHARACTER_OF_ID, GPT2_PATTERN, ID_OF_BYTE
-from .text import pretokenize, pretokenize_stream
-from .text import visible_token
+from llmbook.tokenization.text import (
+    CHARACTER_OF_ID,
+    GPT2_PATTERN,
+    ID_OF_BYTE,
+    pretokenize,
+    pretokenize_stream,
+    visible_token,
+)
 
 # %% ../../chapters/02_tokenization/03_encoding.ipynb #345943cb
 class MergeTable(NamedTuple):
@@ -41,8 +46,7 @@ def merge_table(merges: Sequence[tuple[int, int]]) -> MergeTable:
     """
     token_bytes(merges)  # for its checks
     token_of = {
-        chr(left) + chr(right): chr(256 + n)
-        for n, (left, right) in enumerate(merges)
+        chr(left) + chr(right): chr(256 + n) for n, (left, right) in enumerate(merges)
     }
     return MergeTable(token_of, {token: pair for pair, token in token_of.items()})
 
@@ -127,9 +131,7 @@ def check_texts(texts: Iterable[str], name: str) -> Iterator[str]:
     once; as `check_text` later.
     """
     if isinstance(texts, (str, bytes, bytearray)):
-        raise ValueError(
-            f"many are expected, not one {name}; put a single one into a list"
-        )
+        raise ValueError(f"many are expected, not one {name}; put a single one into a list")
     return (check_text(text, f"{name} {number}") for number, text in enumerate(texts))
 
 # %% ../../chapters/02_tokenization/03_encoding.ipynb #68642cb3
@@ -233,14 +235,10 @@ def parse_merge(line: str, known: dict[str, int]) -> tuple[int, int]:
     """
     pair = line.split(" ")
     if len(pair) != 2 or not all(pair):
-        raise ValueError(
-            "it is no pair; a line joins two tokens, with one space between"
-        )
+        raise ValueError("it is no pair; a line joins two tokens, with one space between")
     for name in pair:
         if name not in known:
-            raise ValueError(
-                f"no line before makes {name!r}; restore the missing lines"
-            )
+            raise ValueError(f"no line before makes {name!r}; restore the missing lines")
     if "".join(pair) in known:
         raise ValueError("this token exists; remove the line")
     return known[pair[0]], known[pair[1]]
@@ -274,9 +272,7 @@ def check_vocabulary(path: str | Path, names: Sequence[str]) -> list[str]:
     try:
         ids = json.loads(read_vocabulary_file(Path(path)))
     except json.JSONDecodeError as error:
-        raise VocabularyError(
-            f"{path} is no JSON: {error}; fetch the file anew"
-        ) from None
+        raise VocabularyError(f"{path} is no JSON: {error}; fetch the file anew") from None
     if not isinstance(ids, dict) or not all(type(n) is int for n in ids.values()):
         raise VocabularyError(f"{path} does not map names to ids")
     for number, name in enumerate(names):
@@ -311,7 +307,8 @@ def read_gpt2_files(folder: str | Path) -> tuple[list[tuple[int, int]], list[str
 
 # %% ../../chapters/02_tokenization/03_encoding.ipynb #065df831
 def write_gpt2_files(
-    folder: str | Path, merges: Sequence[tuple[int, int]],
+    folder: str | Path,
+    merges: Sequence[tuple[int, int]],
     special_tokens: Sequence[str] = (),
 ) -> None:
     """Write `vocab.json` and `merges.txt`, each whole or not at all.
@@ -323,8 +320,7 @@ def write_gpt2_files(
     ids = {name: n for n, name in enumerate([*names, *special_tokens])}
     if len(ids) < len(names) + len(special_tokens) or "" in ids:
         raise ValueError(
-            "special tokens must be new names, not empty, each once: "
-            f"{[*special_tokens]}"
+            f"special tokens must be new names, not empty, each once: {[*special_tokens]}"
         )
     lines = [f"{names[left]} {names[right]}\n" for left, right in merges]
     Path(folder).mkdir(parents=True, exist_ok=True)

@@ -29,8 +29,7 @@ from typing import BinaryIO
 import numpy as np
 
 # %% ../../chapters/02_tokenization/06_shards.ipynb #8c6bbcc0
-from ..preliminaries.workspace import Artifact, Workspace, atomic_file
-from ..preliminaries.workspace import read_artifact
+from ..preliminaries.workspace import Artifact, Workspace, atomic_file, read_artifact
 
 # %% ../../chapters/02_tokenization/06_shards.ipynb #76ecba3f
 MAGIC = b"LLMSHARD"
@@ -166,9 +165,15 @@ class ShardWriter:
 
 # %% ../../chapters/02_tokenization/06_shards.ipynb #ba7dc884
 def write_shard(
-    path: str | Path, documents: Iterable[Sequence[int]], *,
-    vocab_size: int, tokenizer_sha256: str, text_bytes: int,
-    number: int = 0, count: int = 1, set_id: str = "0" * 16,
+    path: str | Path,
+    documents: Iterable[Sequence[int]],
+    *,
+    vocab_size: int,
+    tokenizer_sha256: str,
+    text_bytes: int,
+    number: int = 0,
+    count: int = 1,
+    set_id: str = "0" * 16,
 ) -> None:
     """Write a shard, atomically, from the ids of each document, in order and as they are.
 
@@ -433,7 +438,9 @@ class ShardSet:
 
 # %% ../../chapters/02_tokenization/06_shards.ipynb #c451912f
 def open_shards(
-    place: str | Path | Artifact, side: str, tokenizer_sha256: str | None = None,
+    place: str | Path | Artifact,
+    side: str,
+    tokenizer_sha256: str | None = None,
     verify: bool = True,
 ) -> ShardSet:
     """The shards `<place>/<side>/00000.bin`, ... of an artifact or a folder, as one.
@@ -623,8 +630,12 @@ def run_ranks(
 
 # %% ../../chapters/02_tokenization/06_shards.ipynb #a4418fce
 def build_shards(
-    workspace: Workspace, corpus: Artifact, tokenizer: Artifact,
-    config: ShardConfig = ShardConfig(), progress: bool = True, workers: int = 1,
+    workspace: Workspace,
+    corpus: Artifact,
+    tokenizer: Artifact,
+    config: ShardConfig = ShardConfig(),
+    progress: bool = True,
+    workers: int = 1,
 ) -> Artifact:
     """The artifact `shards` with a set in `train/` and one in `validation/`.
 

@@ -62,9 +62,7 @@ def bytes_of_visible(name: str) -> bytes:
     return bytes(BYTE_OF_ID[ID_OF_CHARACTER[character]] for character in name)
 
 # %% ../../chapters/02_tokenization/01_text.ipynb #a07e7fc4
-GPT2_PATTERN = (
-    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-)
+GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 # %% ../../chapters/02_tokenization/01_text.ipynb #f278f414
 GPT4_PATTERN = (

@@ -27,18 +27,29 @@ from typing import Any
 import tokenizers
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #ed7ba426
-from ..preliminaries.workspace import Artifact, Workspace, canonical_json
-from ..preliminaries.workspace import write_atomic
-from .text import PATTERNS, visible_token
+from llmbook.preliminaries.workspace import (
+    Artifact,
+    Workspace,
+    canonical_json,
+    write_atomic,
+)
 from .bpe import merge_budget, text_blocks, token_bytes, train_bpe
-from .encoding import Encoder, check_texts, decode_bpe
-from .encoding import decode_iterable, read_gpt2_files
+from llmbook.tokenization.encoding import (
+    Encoder,
+    check_texts,
+    decode_bpe,
+    decode_iterable,
+    read_gpt2_files,
+)
+from .text import PATTERNS, visible_token
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #71f7b3e6
 END_OF_TEXT = "<|endoftext|>"
 END_OF_TURN = "<|end|>"
 ROLE_TOKENS = {
-    "system": "<|system|>", "user": "<|user|>", "assistant": "<|assistant|>",
+    "system": "<|system|>",
+    "user": "<|user|>",
+    "assistant": "<|assistant|>",
 }
 CHAT_TOKENS = (*ROLE_TOKENS.values(), END_OF_TURN)
 DEFAULT_SPECIAL_TOKENS = (END_OF_TEXT, *CHAT_TOKENS)
@@ -81,7 +92,8 @@ def library_pretokenizer(
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #0d077632
 def library_tokenizer(
-    merges: Sequence[tuple[int, int]], special_tokens: Sequence[str],
+    merges: Sequence[tuple[int, int]],
+    special_tokens: Sequence[str],
     pattern: str = "gpt2",
 ) -> tokenizers.Tokenizer:
     """Our vocabulary as an object of `tokenizers`; special tokens follow the merges.
@@ -124,8 +136,7 @@ def pattern_of(before: Mapping[str, Any] | None) -> str:
         if implied | ours == implied | dict(before or {}):
             return pattern
     raise TokenizerError(
-        "its pre-tokenizer is not byte-level with a pattern of "
-        f"{list(PATTERNS)}: {before}"
+        f"its pre-tokenizer is not byte-level with a pattern of {list(PATTERNS)}: {before}"
     )
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #2fa8d21a
@@ -175,8 +186,7 @@ def parse_tokenizer(
             number < len(names) and name not in vocabulary
         ):
             raise TokenizerError(
-                "its vocabulary does not fit its merges: "
-                f"id {number} should be {name!r}"
+                f"its vocabulary does not fit its merges: id {number} should be {name!r}"
             )
     following = range(len(names), len(names) + len(added))
     if [token["id"] for token in added] != list(following):
@@ -198,13 +208,13 @@ def read_tokenizer(path: str | Path) -> tuple[list[tuple[int, int]], list[str], 
         raise TokenizerError(f"cannot use the tokenizer {path}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise TokenizerError(
-            f"{path} is not a tokenizer.json, or damaged "
-            f"({type(error).__name__}: {error})"
+            f"{path} is not a tokenizer.json, or damaged ({type(error).__name__}: {error})"
         ) from None
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #fae30e04
 def tokenizer_sha256(
-    merges: Sequence[tuple[int, int]], special_tokens: Sequence[str],
+    merges: Sequence[tuple[int, int]],
+    special_tokens: Sequence[str],
     pattern: str = "gpt2",
 ) -> str:
     """The SHA-256 of what decides every encoding, in 64 hexadecimal digits."""
@@ -239,7 +249,8 @@ class Vocabulary:
     """
 
     def __init__(
-        self, merges: Sequence[tuple[int, int]],
+        self,
+        merges: Sequence[tuple[int, int]],
         special_tokens: Sequence[str] = DEFAULT_SPECIAL_TOKENS,
         pattern: str = "gpt2",
     ):
@@ -256,8 +267,7 @@ class Vocabulary:
         """The id of a special token. Raises: `TokenizerError` for an unknown name."""
         if name not in self.special_tokens:
             raise TokenizerError(
-                f"there is no special token {name!r}; "
-                f"there are {list(self.special_tokens)}"
+                f"there is no special token {name!r}; there are {list(self.special_tokens)}"
             )
         first = self.vocab_size - len(self.special_tokens)
         return first + self.special_tokens.index(name)
@@ -281,7 +291,8 @@ class GuardedTokenizer(Vocabulary):
     """Adds the way from text to ids, which never returns a special token by itself."""
 
     def __init__(
-        self, merges: Sequence[tuple[int, int]],
+        self,
+        merges: Sequence[tuple[int, int]],
         special_tokens: Sequence[str] = DEFAULT_SPECIAL_TOKENS,
         pattern: str = "gpt2",
     ):
@@ -479,9 +490,13 @@ class Tokenizer(ChatTokenizer):
 
     @classmethod
     def train(
-        cls, texts: Iterable[str], vocab_size: int,
+        cls,
+        texts: Iterable[str],
+        vocab_size: int,
         special_tokens: Sequence[str] = DEFAULT_SPECIAL_TOKENS,
-        pattern: str = "gpt2", progress: bool = False, **options,
+        pattern: str = "gpt2",
+        progress: bool = False,
+        **options,
     ) -> "Tokenizer":
         """Learn from `texts`, read once; few of them may give fewer ids than `vocab_size`.
 
@@ -496,8 +511,11 @@ class Tokenizer(ChatTokenizer):
 
     @classmethod
     def train_from_files(
-        cls, paths: Iterable[str | Path], vocab_size: int,
-        special_tokens: Sequence[str] = DEFAULT_SPECIAL_TOKENS, **options,
+        cls,
+        paths: Iterable[str | Path],
+        vocab_size: int,
+        special_tokens: Sequence[str] = DEFAULT_SPECIAL_TOKENS,
+        **options,
     ) -> "Tokenizer":
         """As `train`, on the texts of files. Raises: also as `file_texts`."""
         texts = file_texts(paths, special_tokens)
@@ -548,8 +566,11 @@ def held_out_by_document(corpus: Artifact, percent: int = 5) -> bool:
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #9e037df1
 def corpus_texts(
-    corpus: Artifact, held_out: bool, percent: int = 5,
-    files: Sequence[str] | None = None, by_document: bool | None = None,
+    corpus: Artifact,
+    held_out: bool,
+    percent: int = 5,
+    files: Sequence[str] | None = None,
+    by_document: bool | None = None,
 ) -> Iterator[str]:
     """The texts of a corpus that are held out for validation, or the others, in order.
 
@@ -603,8 +624,11 @@ class TokenizerConfig:
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #80d583fd
 def build_tokenizer(
-    workspace: Workspace, corpus: Artifact, config: TokenizerConfig = TokenizerConfig(),
-    progress: bool = True, workers: int = 1,
+    workspace: Workspace,
+    corpus: Artifact,
+    config: TokenizerConfig = TokenizerConfig(),
+    progress: bool = True,
+    workers: int = 1,
 ) -> Artifact:
     """The artifact `tokenizer` with `tokenizer.json`, trained if it is not there.
 

@@ -21,7 +21,8 @@ from .text import GPT2_PATTERN
 
 # %% ../../chapters/02_tokenization/05_vocabulary.ipynb #5eb26a3c
 def encoded_counts(
-    frequencies: Mapping[str, int], merges: Sequence[tuple[int, int]],
+    frequencies: Mapping[str, int],
+    merges: Sequence[tuple[int, int]],
     pattern: str = GPT2_PATTERN,
 ) -> np.ndarray:
     """How often each id occurs in the encoded text, int64 [256 + merges].
@@ -140,7 +141,8 @@ def parallel_texts() -> dict[str, str]:
 
 # %% ../../chapters/02_tokenization/05_vocabulary.ipynb #eb442e89
 def premiums(
-    parallel: Mapping[str, str], encode: Callable[[str], Sequence[int]],
+    parallel: Mapping[str, str],
+    encode: Callable[[str], Sequence[int]],
     reference: str = "en",
 ) -> dict[str, float]:
     """The tokens of each translation, relative to those of the `reference` language.
@@ -150,9 +152,7 @@ def premiums(
     Source: Petrov et al. (2023).
     """
     if not parallel.get(reference):
-        raise ValueError(
-            f"no text in the reference {reference!r}: there are {[*parallel]}"
-        )
+        raise ValueError(f"no text in the reference {reference!r}: there are {[*parallel]}")
     unit = len(encode(parallel[reference]))
     return {language: len(encode(text)) / unit for language, text in parallel.items()}
 

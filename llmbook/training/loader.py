@@ -24,23 +24,29 @@ def window_order(token_count: int, context: int, seed: int, epoch: int) -> np.nd
     return offset + context * rng.permutation((token_count - context) // context)
 
 # %% ../../chapters/05_training/04_loader.ipynb #95179ae6
-def check_loader(token_count: int, context: int, batch_size: int, rank: int,
-                 world_size: int) -> None:
+def check_loader(
+    token_count: int, context: int, batch_size: int, rank: int, world_size: int
+) -> None:
     """Refuse sizes that do not fit.
 
     Raises:
         ValueError: naming the sizes and the fix.
     """
     if context < 1 or batch_size < 1:
-        raise ValueError(f"context={context}, batch_size={batch_size}: "
-                         "give at least 1 for both")
+        raise ValueError(
+            f"context={context}, batch_size={batch_size}: give at least 1 for both"
+        )
     if not 0 <= rank < world_size or batch_size % world_size:
-        raise ValueError(f"batch_size={batch_size} for rank {rank} of {world_size}: "
-                         "the batch must divide evenly")
+        raise ValueError(
+            f"batch_size={batch_size} for rank {rank} of {world_size}: "
+            "the batch must divide evenly"
+        )
     if (token_count - context) // context < batch_size:
-        raise ValueError(f"{token_count} tokens hold fewer than {batch_size} windows of "
-                         f"{context}: give at least {(batch_size + 1) * context} tokens, "
-                         "or a smaller batch_size or context")
+        raise ValueError(
+            f"{token_count} tokens hold fewer than {batch_size} windows of "
+            f"{context}: give at least {(batch_size + 1) * context} tokens, "
+            "or a smaller batch_size or context"
+        )
 
 # %% ../../chapters/05_training/04_loader.ipynb #6c2aff43
 class TokenWindows:
@@ -54,8 +60,15 @@ class TokenWindows:
             by `world_size`.
     """
 
-    def __init__(self, tokens: np.ndarray, context: int, batch_size: int, seed: int = 0,
-                 rank: int = 0, world_size: int = 1):
+    def __init__(
+        self,
+        tokens: np.ndarray,
+        context: int,
+        batch_size: int,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ):
         check_loader(len(tokens), context, batch_size, rank, world_size)
         self.tokens, self.context, self.batch_size = tokens, context, batch_size
         self.seed, self.rank, self.world_size = seed, rank, world_size

@@ -37,13 +37,17 @@ def check_targets(targets: Tensor, vocab_size: int) -> Tensor:
     if targets.device.type == "cpu":
         chosen = targets[counted]
         if chosen.numel() == 0:
-            raise ValueError(f"all {targets.numel()} targets are {IGNORED}: "
-                             "no position is left to learn from")
+            raise ValueError(
+                f"all {targets.numel()} targets are {IGNORED}: "
+                "no position is left to learn from"
+            )
         low, high = int(chosen.min()), int(chosen.max())
         if low < 0 or high >= vocab_size:
-            raise ValueError(f"targets run from {low} to {high}, but the model knows the "
-                             f"ids 0 to {vocab_size - 1}: "
-                             "use the tokenizer that it was built for")
+            raise ValueError(
+                f"targets run from {low} to {high}, but the model knows the "
+                f"ids 0 to {vocab_size - 1}: "
+                "use the tokenizer that it was built for"
+            )
     return counted
 
 # %% ../../chapters/05_training/01_objective.ipynb #38891e86
@@ -60,8 +64,10 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     Source: Shannon (1948), section 6; Bengio et al. (2003) for language models.
     """
     if logits.shape[:-1] != targets.shape:
-        raise ValueError(f"logits {tuple(logits.shape)} need targets "
-                         f"{tuple(logits.shape[:-1])}, not {tuple(targets.shape)}")
+        raise ValueError(
+            f"logits {tuple(logits.shape)} need targets "
+            f"{tuple(logits.shape[:-1])}, not {tuple(targets.shape)}"
+        )
     counted = check_targets(targets, logits.shape[-1])
     logits = logits.float()
     chosen = logits.gather(-1, targets.masked_fill(~counted, 0).unsqueeze(-1)).squeeze(-1)
@@ -69,8 +75,9 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return (surprise * counted).sum() / counted.sum()
 
 # %% ../../chapters/05_training/01_objective.ipynb #52cefc15
-def linear_cross_entropy_chunk(hidden: Tensor, weight: Tensor, targets: Tensor,
-                               counted: Tensor) -> tuple:
+def linear_cross_entropy_chunk(
+    hidden: Tensor, weight: Tensor, targets: Tensor, counted: Tensor
+) -> tuple:
     """Summed loss of a chunk of rows, and its gradients by states and weight.
 
     Shapes: hidden [N, D], weight [V, D], targets and counted [N] -> scalar, [N, D], [V, D].
@@ -90,8 +97,9 @@ class LinearCrossEntropy(torch.autograd.Function):
     """`linear_cross_entropy` with its hand-written gradient."""
 
     @staticmethod
-    def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor, counted: Tensor,
-                rows: int) -> Tensor:
+    def forward(
+        ctx, hidden: Tensor, weight: Tensor, targets: Tensor, counted: Tensor, rows: int
+    ) -> Tensor:
         """Loss and both gradients, `rows` rows at a time."""
         device = hidden.device.type
         autocast = torch.is_autocast_enabled(device)
@@ -102,7 +110,8 @@ class LinearCrossEntropy(torch.autograd.Function):
         for start in range(0, len(targets), rows):
             part = slice(start, start + rows)
             chunk = linear_cross_entropy_chunk(
-                states[part], matrix, targets[part], counted[part])
+                states[part], matrix, targets[part], counted[part]
+            )
             loss += chunk[0]
             by_hidden[part] = chunk[1]
             by_weight += chunk[2]
@@ -117,8 +126,9 @@ class LinearCrossEntropy(torch.autograd.Function):
         return by_hidden * upstream, by_weight * upstream, None, None, None
 
 # %% ../../chapters/05_training/01_objective.ipynb #2cc36da2
-def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor,
-                         rows: int = 1024) -> Tensor:
+def linear_cross_entropy(
+    hidden: Tensor, weight: Tensor, targets: Tensor, rows: int = 1024
+) -> Tensor:
     """`cross_entropy(hidden @ weight.T, targets)`, holding at most `rows` rows of logits.
 
     Shapes: hidden [..., D], weight [V, D], targets int64 [...] -> scalar float32, in nats
@@ -131,9 +141,11 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor,
     Source: the gradient of the log-sum-exp; the fusion as in Hsu et al. (2024).
     """
     if hidden.shape[:-1] != targets.shape or hidden.shape[-1] != weight.shape[-1]:
-        raise ValueError(f"states {tuple(hidden.shape)}, weight {tuple(weight.shape)} and "
-                         f"targets {tuple(targets.shape)} do not fit: "
-                         "needed are [..., D], [V, D] and [...]")
+        raise ValueError(
+            f"states {tuple(hidden.shape)}, weight {tuple(weight.shape)} and "
+            f"targets {tuple(targets.shape)} do not fit: "
+            "needed are [..., D], [V, D] and [...]"
+        )
     counted = check_targets(targets, weight.shape[0])
     states = hidden.reshape(-1, hidden.shape[-1])
     targets, counted = targets.reshape(-1), counted.reshape(-1)
@@ -156,6 +168,7 @@ def bits_per_byte(total_nats: float, text_bytes: int) -> float:
     Source: Gao et al. (2020), section 3.1.
     """
     if text_bytes < 1:
-        raise ValueError(f"text_bytes={text_bytes}: "
-                         "bits per byte needs a text of at least one byte")
+        raise ValueError(
+            f"text_bytes={text_bytes}: bits per byte needs a text of at least one byte"
+        )
     return total_nats / math.log(2) / text_bytes

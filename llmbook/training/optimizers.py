@@ -14,9 +14,18 @@ import torch
 from torch import Tensor
 
 # %% ../../chapters/05_training/02_optimizers.ipynb #8a64840a
-def adamw_update(parameter: Tensor, gradient: Tensor, mean: Tensor, square: Tensor,
-                 step: int, *, lr: float, betas: tuple[float, float], eps: float,
-                 weight_decay: float) -> None:
+def adamw_update(
+    parameter: Tensor,
+    gradient: Tensor,
+    mean: Tensor,
+    square: Tensor,
+    step: int,
+    *,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+) -> None:
     """One AdamW step in place, on a parameter and its two averages; `step` counts from 1.
 
     All four tensors have one shape. `lr` is the rate, already scheduled.
@@ -54,9 +63,14 @@ class AdamW(torch.optim.Optimizer):
     Source: Loshchilov and Hutter (2019), algorithm 2.
     """
 
-    def __init__(self, parameters: Iterable, lr: float = 1e-3,
-                 betas: tuple[float, float] = (0.9, 0.95), eps: float = 1e-8,
-                 weight_decay: float = 0.1):
+    def __init__(
+        self,
+        parameters: Iterable,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.95),
+        eps: float = 1e-8,
+        weight_decay: float = 0.1,
+    ):
         check_rates(lr=lr, eps=eps, weight_decay=weight_decay)
         if not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"betas={betas}: give two numbers of at least 0 and below 1")
@@ -72,8 +86,14 @@ class AdamW(torch.optim.Optimizer):
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     state = adamw_state(self.state[parameter], parameter)
-                    adamw_update(parameter, parameter.grad, state["exp_avg"],
-                                 state["exp_avg_sq"], int(state["step"]), **options)
+                    adamw_update(
+                        parameter,
+                        parameter.grad,
+                        state["exp_avg"],
+                        state["exp_avg_sq"],
+                        int(state["step"]),
+                        **options,
+                    )
 
 # %% ../../chapters/05_training/02_optimizers.ipynb #a471bee0
 def adamw_state(state: dict, parameter: Tensor) -> dict:
@@ -101,8 +121,9 @@ def orthogonalize(matrix: Tensor, iterations: int = 5) -> Tensor:
     Source: Jordan et al. (2024), on the Newton-Schulz iteration, with its coefficients.
     """
     if matrix.ndim != 2:
-        raise ValueError("orthogonalize needs a matrix, "
-                         f"not a tensor of shape {tuple(matrix.shape)}")
+        raise ValueError(
+            f"orthogonalize needs a matrix, not a tensor of shape {tuple(matrix.shape)}"
+        )
     a, b, c = MUON_COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.mT if tall else matrix
@@ -113,9 +134,16 @@ def orthogonalize(matrix: Tensor, iterations: int = 5) -> Tensor:
     return x.mT if tall else x
 
 # %% ../../chapters/05_training/02_optimizers.ipynb #cb1da3f6
-def muon_update(parameter: Tensor, gradient: Tensor, momentum_buffer: Tensor, *,
-                lr: float, momentum: float, weight_decay: float,
-                dtype: torch.dtype) -> None:
+def muon_update(
+    parameter: Tensor,
+    gradient: Tensor,
+    momentum_buffer: Tensor,
+    *,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    dtype: torch.dtype,
+) -> None:
     """One Muon step in place, on a matrix [M, N] and its momentum; iterations in `dtype`.
 
     Source: Jordan et al. (2024), with the decoupled weight decay of Liu et al. (2025),
@@ -142,26 +170,38 @@ class Muon(torch.optim.Optimizer):
     Source: Jordan et al. (2024).
     """
 
-    def __init__(self, parameters: Iterable, lr: float = 0.02, momentum: float = 0.95,
-                 weight_decay: float = 0.0, dtype: torch.dtype = torch.float32):
+    def __init__(
+        self,
+        parameters: Iterable,
+        lr: float = 0.02,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        dtype: torch.dtype = torch.float32,
+    ):
         check_rates(lr=lr, weight_decay=weight_decay)
         if not 0 <= momentum < 1:
-            raise ValueError(f"momentum={momentum}: "
-                             "give a number of at least 0 and below 1")
-        super().__init__(parameters, {"lr": lr, "momentum": momentum,
-                                      "weight_decay": weight_decay, "dtype": dtype})
+            raise ValueError(
+                f"momentum={momentum}: give a number of at least 0 and below 1"
+            )
+        super().__init__(
+            parameters,
+            {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "dtype": dtype},
+        )
         for parameter in (item for group in self.param_groups for item in group["params"]):
             if parameter.ndim != 2:
-                raise ValueError("Muon is for matrices; give a parameter of shape "
-                                 f"{tuple(parameter.shape)} to AdamW")
+                raise ValueError(
+                    "Muon is for matrices; give a parameter of shape "
+                    f"{tuple(parameter.shape)} to AdamW"
+                )
 
     @torch.no_grad()
     def step(self, closure: Callable | None = None) -> None:
         """Update every matrix that has a gradient."""
         assert closure is None, "Muon evaluates the loss once, outside"
         for group in self.param_groups:
-            options = {name: group[name]
-                       for name in ("lr", "momentum", "weight_decay", "dtype")}
+            options = {
+                name: group[name] for name in ("lr", "momentum", "weight_decay", "dtype")
+            }
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     state = self.state[parameter]
@@ -176,9 +216,13 @@ def split_parameters(model: torch.nn.Module) -> dict[str, list[Tensor]]:
 
     `tables` are embeddings and output heads. A shared parameter appears once.
     """
-    tables = {id(module.weight) for name, module in model.named_modules()
-              if isinstance(module, torch.nn.Embedding)
-              or name.endswith("head") and hasattr(module, "weight")}
+    tables = {
+        id(module.weight)
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Embedding)
+        or name.endswith("head")
+        and hasattr(module, "weight")
+    }
     kinds: dict[str, list[Tensor]] = {"hidden": [], "tables": [], "vectors": []}
     for parameter in model.parameters():
         if parameter.requires_grad:
@@ -187,9 +231,14 @@ def split_parameters(model: torch.nn.Module) -> dict[str, list[Tensor]]:
     return kinds
 
 # %% ../../chapters/05_training/02_optimizers.ipynb #e545efc3
-def build_optimizers(model: torch.nn.Module, name: str, lr: float, table_lr: float,
-                     weight_decay: float,
-                     dtype: torch.dtype = torch.float32) -> list[torch.optim.Optimizer]:
+def build_optimizers(
+    model: torch.nn.Module,
+    name: str,
+    lr: float,
+    table_lr: float,
+    weight_decay: float,
+    dtype: torch.dtype = torch.float32,
+) -> list[torch.optim.Optimizer]:
     """The optimizers of a model: `adamw`, or `muon` for hidden matrices and AdamW beside.
 
     `lr` is the rate of hidden matrices, `table_lr` AdamW's for embedding tables and
@@ -201,8 +250,10 @@ def build_optimizers(model: torch.nn.Module, name: str, lr: float, table_lr: flo
     """
     kinds = split_parameters(model)
     table_decay = weight_decay if name == "adamw" else 0.0
-    rest = [{"params": kinds["tables"], "lr": table_lr, "weight_decay": table_decay},
-            {"params": kinds["vectors"], "lr": table_lr, "weight_decay": 0.0}]
+    rest = [
+        {"params": kinds["tables"], "lr": table_lr, "weight_decay": table_decay},
+        {"params": kinds["vectors"], "lr": table_lr, "weight_decay": 0.0},
+    ]
     if name == "muon":
         groups, first = rest, []
         if kinds["hidden"]:

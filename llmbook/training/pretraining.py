@@ -19,8 +19,13 @@ from torch import Tensor
 # %% ../../chapters/05_training/07_pretraining.ipynb #293f8079
 from ..architecture.generation import generate, sample_next
 from ..architecture.transformer import ModelConfig, Transformer
-from ..preliminaries.workspace import Artifact, Workspace, derive_seed
-from ..preliminaries.workspace import file_sha256, write_atomic
+from llmbook.preliminaries.workspace import (
+    Artifact,
+    Workspace,
+    derive_seed,
+    file_sha256,
+    write_atomic,
+)
 from ..tokenization.shards import ShardConfig, build_shards, open_shards
 from .loader import TokenWindows
 from .trainer import TrainConfig, Trainer
@@ -42,12 +47,25 @@ class Preset:
 PRESETS = {
     "tiny": Preset(
         ModelConfig(vocab_size=512, context=64, width=64, layers=2, heads=2),
-        TrainConfig(steps=60, batch_size=8, warmup_steps=5, evaluate_every=20,
-                    evaluation_windows=32, checkpoint_every=10)),
+        TrainConfig(
+            steps=60,
+            batch_size=8,
+            warmup_steps=5,
+            evaluate_every=20,
+            evaluation_windows=32,
+            checkpoint_every=10,
+        ),
+    ),
     "laptop": Preset(
         ModelConfig(vocab_size=4096, context=256, width=256, layers=6, heads=4),
-        TrainConfig(steps=500, batch_size=16, warmup_steps=20, evaluate_every=100,
-                    checkpoint_every=50)),
+        TrainConfig(
+            steps=500,
+            batch_size=16,
+            warmup_steps=20,
+            evaluate_every=100,
+            checkpoint_every=50,
+        ),
+    ),
 }
 
 
@@ -62,8 +80,9 @@ def choose_preset(name: str) -> Preset:
     return PRESETS[name]
 
 # %% ../../chapters/05_training/07_pretraining.ipynb #5d202d15
-def prepare_shards(workspace: Workspace, preset: Preset,
-                   progress: bool = True) -> tuple[Artifact, Artifact]:
+def prepare_shards(
+    workspace: Workspace, preset: Preset, progress: bool = True
+) -> tuple[Artifact, Artifact]:
     """The tokenizer and the shards that a preset needs, built if they are not there.
 
     Raises: `SourceError` for a source without usable text; what `Workspace.build` raises.
@@ -116,8 +135,9 @@ def training_is_done(folder: Path) -> bool:
         return False
 
 # %% ../../chapters/05_training/07_pretraining.ipynb #79b16b46
-def finish_training(model: Transformer, folder: Path, tokenizer: Artifact,
-                    summary: dict) -> None:
+def finish_training(
+    model: Transformer, folder: Path, tokenizer: Artifact, summary: dict
+) -> None:
     """Write model, tokenizer and summary, in this order."""
     save_model(model, folder)
     write_atomic(folder / "tokenizer.json", tokenizer.file("tokenizer.json").read_bytes())
@@ -125,9 +145,15 @@ def finish_training(model: Transformer, folder: Path, tokenizer: Artifact,
     write_atomic(folder / "summary.json", json.dumps(facts, indent=1))
 
 # %% ../../chapters/05_training/07_pretraining.ipynb #87f1ffd0
-def train_base_model(workspace: Workspace, tokenizer: Artifact, shards: Artifact,
-                     model: ModelConfig, training: TrainConfig, device: str = "cpu",
-                     progress: bool = True) -> Artifact:
+def train_base_model(
+    workspace: Workspace,
+    tokenizer: Artifact,
+    shards: Artifact,
+    model: ModelConfig,
+    training: TrainConfig,
+    device: str = "cpu",
+    progress: bool = True,
+) -> Artifact:
     """The artifact `model` of this training on these shards, trained if it is not there.
 
     A training that was stopped is resumed.
@@ -146,9 +172,15 @@ def train_base_model(workspace: Workspace, tokenizer: Artifact, shards: Artifact
             seed = derive_seed(training.seed, "batches")
             windows = TokenWindows(train.tokens, shape.context, training.batch_size, seed)
             torch.manual_seed(derive_seed(training.seed, "weights"))
-            trainer = Trainer(Transformer(shape), windows, training, folder, device=device,
-                              progress=progress,
-                              held_out=(held_out.tokens, held_out.text_bytes))
+            trainer = Trainer(
+                Transformer(shape),
+                windows,
+                training,
+                folder,
+                device=device,
+                progress=progress,
+                held_out=(held_out.tokens, held_out.text_bytes),
+            )
             summary = trainer.run()
             finish_training(trainer.model, folder, tokenizer, summary)
         for leftover in folder.glob("checkpoint-*"):
@@ -158,16 +190,19 @@ def train_base_model(workspace: Workspace, tokenizer: Artifact, shards: Artifact
     return workspace.build("model", config, builder, [tokenizer, shards])
 
 # %% ../../chapters/05_training/07_pretraining.ipynb #bf10353f
-def pretrain(workspace: Workspace, preset: Preset, device: str = "cpu",
-             progress: bool = True) -> Artifact:
+def pretrain(
+    workspace: Workspace, preset: Preset, device: str = "cpu", progress: bool = True
+) -> Artifact:
     """The base model of a preset, from nothing or from where an earlier call stopped."""
     tokenizer, shards = prepare_shards(workspace, preset, progress)
-    return train_base_model(workspace, tokenizer, shards, preset.model, preset.training,
-                            device, progress)
+    return train_base_model(
+        workspace, tokenizer, shards, preset.model, preset.training, device, progress
+    )
 
 # %% ../../chapters/05_training/07_pretraining.ipynb #461ece9d
-def heal_prompt(ids: list[int], tokens: list[bytes],
-                special: int) -> tuple[list[int], list[int]]:
+def heal_prompt(
+    ids: list[int], tokens: list[bytes], special: int
+) -> tuple[list[int], list[int]]:
     """Ids without the last, and all ids whose bytes begin with the bytes of the last.
 
     `tokens` are the bytes of each id; the last `special` of them are special tokens and
@@ -178,8 +213,13 @@ def heal_prompt(ids: list[int], tokens: list[bytes],
 
 # %% ../../chapters/05_training/07_pretraining.ipynb #0f3421d7
 @torch.no_grad()
-def draw_healed(model: Transformer, ids: Tensor, allowed: list[int],
-                generator: torch.Generator | None, **sampling) -> Tensor:
+def draw_healed(
+    model: Transformer,
+    ids: Tensor,
+    allowed: list[int],
+    generator: torch.Generator | None,
+    **sampling,
+) -> Tensor:
     """Append one token from `allowed`, drawn by `sample_next`: ids [1, T] -> [1, T + 1]."""
     logits = model(ids[:, -model.config.context :])[:, -1]
     blocked = torch.ones_like(logits, dtype=torch.bool)
@@ -189,9 +229,17 @@ def draw_healed(model: Transformer, ids: Tensor, allowed: list[int],
     return torch.cat((ids, drawn[:, None]), dim=1)
 
 # %% ../../chapters/05_training/07_pretraining.ipynb #42f221d0
-def complete_text(model: Transformer, tokenizer, prompt: str, max_new_tokens: int = 200, *,
-                  seed: int = 0, temperature: float = 0.8, top_k: int | None = 50,
-                  top_p: float | None = None) -> str:
+def complete_text(
+    model: Transformer,
+    tokenizer,
+    prompt: str,
+    max_new_tokens: int = 200,
+    *,
+    seed: int = 0,
+    temperature: float = 0.8,
+    top_k: int | None = 50,
+    top_p: float | None = None,
+) -> str:
     """The prompt and up to `max_new_tokens` tokens after it, to the end of the document.
 
     `tokenizer` is the `Tokenizer` that the model was trained with. The same seed gives
@@ -201,9 +249,11 @@ def complete_text(model: Transformer, tokenizer, prompt: str, max_new_tokens: in
         ValueError: for a tokenizer of another vocabulary, or sampling options out of range.
     """
     if tokenizer.vocab_size != model.config.vocab_size:
-        raise ValueError(f"the tokenizer has {tokenizer.vocab_size} ids and the model "
-                         f"{model.config.vocab_size}: "
-                         "use the tokenizer.json beside the model")
+        raise ValueError(
+            f"the tokenizer has {tokenizer.vocab_size} ids and the model "
+            f"{model.config.vocab_size}: "
+            "use the tokenizer.json beside the model"
+        )
     device = model.output_weight.device
     generator = torch.Generator(device).manual_seed(seed)
     sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
@@ -218,8 +268,9 @@ def complete_text(model: Transformer, tokenizer, prompt: str, max_new_tokens: in
     return tokenizer.decode([token for token in ids[0].tolist() if token != end])
 
 # %% ../../chapters/05_training/07_pretraining.ipynb #a2924c0b
-def load_base_model(workspace: Workspace, key_prefix: str | None = None,
-                    device: str = "cpu"):
+def load_base_model(
+    workspace: Workspace, key_prefix: str | None = None, device: str = "cpu"
+):
     """The newest model, or the one whose key begins with `key_prefix`, and its tokenizer.
 
     Raises: `WorkspaceError` when there is none; `ArtifactDamaged`.

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 # %% ../../chapters/05_training/03_schedule.ipynb #7a4383b9
-def warmup_cosine(step: int, *, peak: float, warmup: int, total: int,
-                  floor: float = 0.0) -> float:
+def warmup_cosine(
+    step: int, *, peak: float, warmup: int, total: int, floor: float = 0.0
+) -> float:
     """The learning rate of a step, counted from 0: a linear warmup, then a cosine.
 
     It rises to `peak` over `warmup` steps and falls to `floor` at `total`.
@@ -25,8 +26,10 @@ def warmup_cosine(step: int, *, peak: float, warmup: int, total: int,
     Source: Loshchilov and Hutter (2017), equation 5, for one period, after a linear warmup.
     """
     if not 0 <= warmup <= total or total < 1 or step < 0:
-        raise ValueError(f"step={step}, warmup={warmup}, total={total}: "
-                         "needs 0 <= warmup <= total, 1 <= total, 0 <= step")
+        raise ValueError(
+            f"step={step}, warmup={warmup}, total={total}: "
+            "needs 0 <= warmup <= total, 1 <= total, 0 <= step"
+        )
     if not 0 <= floor <= peak:
         raise ValueError(f"floor={floor} and peak={peak}: needs 0 <= floor <= peak")
     if step < warmup:
@@ -54,8 +57,9 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
     Source: Pascanu et al. (2013), algorithm 1.
     """
     if not max_norm > 0:
-        raise ValueError(f"max_norm={max_norm}: give a positive number, "
-                         "or math.inf for no clipping")
+        raise ValueError(
+            f"max_norm={max_norm}: give a positive number, or math.inf for no clipping"
+        )
     parameters = list(parameters)
     norm = gradient_norm(parameters)
     factor = (max_norm / norm).clamp(max=1.0)

@@ -37,19 +37,28 @@ def check_train_config(config: "TrainConfig") -> None:
     Raises:
         ValueError: naming the field, its value and the fix.
     """
-    for name in ("steps", "batch_size", "evaluate_every", "checkpoint_every",
-                 "evaluation_windows"):
+    for name in (
+        "steps",
+        "batch_size",
+        "evaluate_every",
+        "checkpoint_every",
+        "evaluation_windows",
+    ):
         if getattr(config, name) < 1:
             raise ValueError(f"{name}={getattr(config, name)}: give at least 1")
     if not 0 <= config.warmup_steps <= config.steps:
-        raise ValueError(f"warmup_steps={config.warmup_steps}: "
-                         f"give from 0 to steps, {config.steps}")
+        raise ValueError(
+            f"warmup_steps={config.warmup_steps}: give from 0 to steps, {config.steps}"
+        )
     micro = config.micro_batch_size
     if micro is not None and (micro < 1 or config.batch_size % micro):
-        raise ValueError(f"micro_batch_size={micro}: "
-                         f"give a divisor of batch_size, {config.batch_size}")
-    for name, choices in (("precision", ("auto", "float32", "bfloat16")),
-                          ("optimizer", ("muon", "adamw"))):
+        raise ValueError(
+            f"micro_batch_size={micro}: give a divisor of batch_size, {config.batch_size}"
+        )
+    for name, choices in (
+        ("precision", ("auto", "float32", "bfloat16")),
+        ("optimizer", ("muon", "adamw")),
+    ):
         value = getattr(config, name)
         if value not in choices:
             raise ValueError(f"{name}={value!r}: choose one of {', '.join(choices)}")
@@ -57,8 +66,10 @@ def check_train_config(config: "TrainConfig") -> None:
         if not getattr(config, name) > 0:
             raise ValueError(f"{name}={getattr(config, name)}: give a number above 0")
     if not 0 <= config.final_fraction <= 1 or config.weight_decay < 0:
-        raise ValueError(f"final_fraction={config.final_fraction} must be from 0 to 1, and "
-                         f"weight_decay={config.weight_decay} at least 0")
+        raise ValueError(
+            f"final_fraction={config.final_fraction} must be from 0 to 1, and "
+            f"weight_decay={config.weight_decay} at least 0"
+        )
 
 # %% ../../chapters/05_training/05_trainer.ipynb #c15d5313
 @dataclass(frozen=True)
@@ -89,8 +100,9 @@ class TrainConfig:
         check_train_config(self)
 
 # %% ../../chapters/05_training/05_trainer.ipynb #defb6d5a
-def product_seconds(device: str, dtype: torch.dtype, size: int = 512,
-                    repeats: int = 5) -> float:
+def product_seconds(
+    device: str, dtype: torch.dtype, size: int = 512, repeats: int = 5
+) -> float:
     """The shortest of several times, in seconds, of one [size, size] matrix product."""
     a = torch.ones(size, size, device=device, dtype=dtype)
     times = []
@@ -121,9 +133,13 @@ def autocast_to(device: str, precision: str) -> contextlib.AbstractContextManage
     return torch.autocast(device.split(":")[0], torch.bfloat16)
 
 # %% ../../chapters/05_training/05_trainer.ipynb #295e2281
-def accumulate_gradients(model: Transformer, inputs: Tensor, targets: Tensor,
-                         micro_batch: int | None = None,
-                         precision: str = "float32") -> float:
+def accumulate_gradients(
+    model: Transformer,
+    inputs: Tensor,
+    targets: Tensor,
+    micro_batch: int | None = None,
+    precision: str = "float32",
+) -> float:
     """Add the gradient of a batch's mean loss to the parameters; return that loss.
 
     Inputs and targets are int64 [B, T], the loss is in nats per token. `micro_batch` rows,
@@ -134,8 +150,10 @@ def accumulate_gradients(model: Transformer, inputs: Tensor, targets: Tensor,
     """
     pieces, rest = divmod(len(inputs), micro_batch or len(inputs))
     if rest or not pieces:
-        raise ValueError(f"a batch of {len(inputs)} rows does not divide into "
-                         f"micro-batches of {micro_batch}")
+        raise ValueError(
+            f"a batch of {len(inputs)} rows does not divide into "
+            f"micro-batches of {micro_batch}"
+        )
     total = 0.0
     for ids, answers in zip(inputs.chunk(pieces), targets.chunk(pieces)):
         with autocast_to(ids.device.type, precision):
@@ -147,9 +165,15 @@ def accumulate_gradients(model: Transformer, inputs: Tensor, targets: Tensor,
 
 # %% ../../chapters/05_training/05_trainer.ipynb #e6a3bd71
 @torch.no_grad()
-def evaluate_bits(model: Transformer, tokens: np.ndarray, text_bytes: int, *,
-                  batch_size: int = 16, precision: str = "float32",
-                  windows: int | None = None) -> float:
+def evaluate_bits(
+    model: Transformer,
+    tokens: np.ndarray,
+    text_bytes: int,
+    *,
+    batch_size: int = 16,
+    precision: str = "float32",
+    windows: int | None = None,
+) -> float:
     """Bits per byte of a text of `text_bytes` bytes, each of its tokens [N] predicted once.
 
     The last token is end-of-text. With `windows`, only that many windows from the start
@@ -169,8 +193,9 @@ def evaluate_bits(model: Transformer, tokens: np.ndarray, text_bytes: int, *,
     return bits_per_byte(nats, text_bytes * len(part) / len(tokens))
 
 # %% ../../chapters/05_training/05_trainer.ipynb #beb1e2a5
-def training_state(model: torch.nn.Module,
-                   optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
+def training_state(
+    model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]
+) -> dict[str, Tensor]:
     """All tensors on which the next step depends: weights, optimizers, random states."""
     state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for number, optimizer in enumerate(optimizers):
@@ -183,11 +208,15 @@ def training_state(model: torch.nn.Module,
     return state
 
 # %% ../../chapters/05_training/05_trainer.ipynb #59d7f30f
-def restore_training_state(state: dict[str, Tensor], model: torch.nn.Module,
-                           optimizers: list[torch.optim.Optimizer]) -> None:
+def restore_training_state(
+    state: dict[str, Tensor],
+    model: torch.nn.Module,
+    optimizers: list[torch.optim.Optimizer],
+) -> None:
     """Put the tensors of `training_state` back."""
-    model.load_state_dict({name[6:]: tensor for name, tensor in state.items()
-                           if name.startswith("model.")})
+    model.load_state_dict(
+        {name[6:]: tensor for name, tensor in state.items() if name.startswith("model.")}
+    )
     for number, optimizer in enumerate(optimizers):
         entries: dict[int, dict[str, Tensor]] = {}
         for name, tensor in state.items():
@@ -201,8 +230,9 @@ def restore_training_state(state: dict[str, Tensor], model: torch.nn.Module,
         torch.cuda.set_rng_state(state["random.cuda"])
 
 # %% ../../chapters/05_training/05_trainer.ipynb #25864024
-def save_checkpoint(folder: Path, state: dict[str, Tensor], facts: dict,
-                    keep: int = 2) -> None:
+def save_checkpoint(
+    folder: Path, state: dict[str, Tensor], facts: dict, keep: int = 2
+) -> None:
     """Write `checkpoint-<step>`, atomically, and keep the newest `keep` checkpoints.
 
     `facts` is stored as JSON and names the `step`.
@@ -294,12 +324,20 @@ def machine_choices(folder: Path, precision: str, device: str) -> dict:
         choices = json.loads(path.read_text())
         for name, now in (("torch", torch.__version__), ("device", device)):
             if choices[name] != now:
-                log.warning("begun with %s %s, resumed with %s: the last bits may differ",
-                            name, choices[name], now)
+                log.warning(
+                    "begun with %s %s, resumed with %s: the last bits may differ",
+                    name,
+                    choices[name],
+                    now,
+                )
         return choices
     chosen = fastest_precision(device) if precision == "auto" else precision
-    choices = {"precision": chosen, "threads": torch.get_num_threads(),
-               "device": device, "torch": torch.__version__}
+    choices = {
+        "precision": chosen,
+        "threads": torch.get_num_threads(),
+        "device": device,
+        "torch": torch.__version__,
+    }
     write_atomic(path, json.dumps(choices, indent=1))
     return choices
 
@@ -314,8 +352,9 @@ def progress_bar(total: int, start: int, shown: bool):
         with contextlib.suppress(ImportError):
             from tqdm import tqdm
 
-            return tqdm(total=total, initial=start, unit="step", desc="training",
-                        dynamic_ncols=True)
+            return tqdm(
+                total=total, initial=start, unit="step", desc="training", dynamic_ncols=True
+            )
     return None
 
 
@@ -330,9 +369,11 @@ def show_progress(bar, loss: float, tokens_per_second: float) -> None:
 def check_windows(windows: TokenWindows, model: Transformer, config: TrainConfig) -> None:
     """Raise `ValueError` unless the windows have the sizes of configuration and model."""
     if windows.batch_size != config.batch_size or windows.context > model.config.context:
-        raise ValueError(f"batches of {windows.batch_size} windows of {windows.context} "
-                         f"tokens do not fit batch_size={config.batch_size} and a model "
-                         f"context of {model.config.context}")
+        raise ValueError(
+            f"batches of {windows.batch_size} windows of {windows.context} "
+            f"tokens do not fit batch_size={config.batch_size} and a model "
+            f"context of {model.config.context}"
+        )
 
 # %% ../../chapters/05_training/05_trainer.ipynb #e8a626d2
 class TrainingRun:
@@ -341,9 +382,17 @@ class TrainingRun:
     Raises: `ValueError` for windows of other sizes than configuration and model have.
     """
 
-    def __init__(self, model: Transformer, windows: TokenWindows, config: TrainConfig,
-                 folder: str | Path, *, held_out: tuple[np.ndarray, int] | None = None,
-                 device: str = "cpu", progress: bool = False):
+    def __init__(
+        self,
+        model: Transformer,
+        windows: TokenWindows,
+        config: TrainConfig,
+        folder: str | Path,
+        *,
+        held_out: tuple[np.ndarray, int] | None = None,
+        device: str = "cpu",
+        progress: bool = False,
+    ):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         check_windows(windows, model, config)
@@ -354,10 +403,17 @@ class TrainingRun:
         torch.set_num_threads(choices["threads"])
         dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
         self.optimizers = build_optimizers(
-            model, config.optimizer, config.learning_rate, config.table_learning_rate,
-            config.weight_decay, dtype)
-        self.peaks = [[group["lr"] for group in optimizer.param_groups]
-                      for optimizer in self.optimizers]
+            model,
+            config.optimizer,
+            config.learning_rate,
+            config.table_learning_rate,
+            config.weight_decay,
+            dtype,
+        )
+        self.peaks = [
+            [group["lr"] for group in optimizer.param_groups]
+            for optimizer in self.optimizers
+        ]
         self.step, self.seconds = 0, 0.0
         self.resume()
 
@@ -374,8 +430,9 @@ class TrainingRun:
         save_checkpoint(self.folder, training_state(self.model, self.optimizers), facts)
 
 # %% ../../chapters/05_training/05_trainer.ipynb #d4984ad2
-def set_rates(optimizers: list[torch.optim.Optimizer], peaks: list[list[float]],
-              fraction: float) -> None:
+def set_rates(
+    optimizers: list[torch.optim.Optimizer], peaks: list[list[float]], fraction: float
+) -> None:
     """Give every parameter group `fraction` of its peak rate."""
     for optimizer, group_peaks in zip(optimizers, peaks):
         for group, peak in zip(optimizer.param_groups, group_peaks):
@@ -385,9 +442,11 @@ def set_rates(optimizers: list[torch.optim.Optimizer], peaks: list[list[float]],
 def require_finite(step: int, loss: float, norm: float, config: TrainConfig) -> None:
     """Raise `TrainingDiverged`, saying what to change, unless loss and norm are finite."""
     if not np.isfinite([loss, norm]).all():
-        raise TrainingDiverged(f"step {step}: loss {loss}, gradient norm {norm}. Lower the "
-                               f"learning rate ({config.learning_rate}) or lengthen the "
-                               f"warmup ({config.warmup_steps} steps).")
+        raise TrainingDiverged(
+            f"step {step}: loss {loss}, gradient norm {norm}. Lower the "
+            f"learning rate ({config.learning_rate}) or lengthen the "
+            f"warmup ({config.warmup_steps} steps)."
+        )
 
 # %% ../../chapters/05_training/05_trainer.ipynb #f21c5cb5
 class SteppingRun(TrainingRun):
@@ -398,12 +457,18 @@ class SteppingRun(TrainingRun):
         config = self.config
         batch = self.windows.batch(self.step)
         inputs, targets = (tensor.to(self.device) for tensor in batch)
-        fraction = warmup_cosine(self.step, peak=1.0, warmup=config.warmup_steps,
-                                 total=config.steps, floor=config.final_fraction)
+        fraction = warmup_cosine(
+            self.step,
+            peak=1.0,
+            warmup=config.warmup_steps,
+            total=config.steps,
+            floor=config.final_fraction,
+        )
         set_rates(self.optimizers, self.peaks, fraction)
         self.model.zero_grad(set_to_none=True)
-        loss = accumulate_gradients(self.model, inputs, targets, config.micro_batch_size,
-                                    self.precision)
+        loss = accumulate_gradients(
+            self.model, inputs, targets, config.micro_batch_size, self.precision
+        )
         norm = float(clip_gradients(self.model.parameters(), config.clip_norm))
         require_finite(self.step, loss, norm, config)
         for optimizer in self.optimizers:
@@ -414,9 +479,14 @@ class SteppingRun(TrainingRun):
     def evaluate(self, windows: int | None = None) -> float:
         """Held-out bits per byte, of the first `windows` windows or of the whole text."""
         tokens, text_bytes = self.held_out
-        return evaluate_bits(self.model, tokens, text_bytes,
-                             batch_size=max(16, self.config.batch_size),
-                             precision=self.precision, windows=windows)
+        return evaluate_bits(
+            self.model,
+            tokens,
+            text_bytes,
+            batch_size=max(16, self.config.batch_size),
+            precision=self.precision,
+            windows=windows,
+        )
 
 # %% ../../chapters/05_training/05_trainer.ipynb #e036b116
 class Trainer(SteppingRun):
@@ -453,8 +523,12 @@ class Trainer(SteppingRun):
             while self.step < self.config.steps:
                 self.advance(metrics, bar)
         tokens = self.config.steps * self.windows.batch_size * self.windows.context
-        summary = {"steps": self.step, "tokens": tokens, "seconds": self.seconds,
-                   "precision": self.precision}
+        summary = {
+            "steps": self.step,
+            "tokens": tokens,
+            "seconds": self.seconds,
+            "precision": self.precision,
+        }
         if self.held_out is not None:
             summary["held_out_bits_per_byte"] = self.evaluate()
         return summary

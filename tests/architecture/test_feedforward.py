@@ -41,8 +41,9 @@ def test_swiglu_matches_llama(bias):
 
 
 def test_swiglu_gates_the_second_argument():
-    torch.testing.assert_close(swiglu(torch.tensor([0.0, 1.0, -50.0]), torch.tensor([9.0, 2.0, 3.0])),
-                               torch.tensor([0.0, 2 / (1 + math.exp(-1)), 0.0]))
+    torch.testing.assert_close(
+        swiglu(torch.tensor([0.0, 1.0, -50.0]), torch.tensor([9.0, 2.0, 3.0])), torch.tensor([0.0, 2 / (1 + math.exp(-1)), 0.0])
+    )
 
 
 @pytest.mark.parametrize("bias", [True, False])

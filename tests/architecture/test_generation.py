@@ -49,9 +49,15 @@ def test_edges():
     assert sample_next(masked, generator=seeded()).item() == 1
 
 
-@pytest.mark.parametrize(("options", "cut"), [
-    ({}, lambda x: x), ({"temperature": 0.7}, lambda x: x / 0.7), ({"top_k": 3}, lambda x: keep_top_k(x, 3)),
-    ({"temperature": 2.0, "top_k": 5, "top_p": 0.6}, lambda x: keep_top_p(keep_top_k(x / 2, 5), 0.6))])
+@pytest.mark.parametrize(
+    ("options", "cut"),
+    [
+        ({}, lambda x: x),
+        ({"temperature": 0.7}, lambda x: x / 0.7),
+        ({"top_k": 3}, lambda x: keep_top_k(x, 3)),
+        ({"temperature": 2.0, "top_k": 5, "top_p": 0.6}, lambda x: keep_top_p(keep_top_k(x / 2, 5), 0.6)),
+    ],
+)
 def test_frequencies_follow_the_softmax(options, cut):
     n, logits = 50_000, torch.tensor([[2.0, 1.0, 0.5, 0.0, -1.0, -3.0]])
     p = cut(logits).double().softmax(-1)[0]
@@ -68,10 +74,19 @@ def test_greedy_and_determinism():
     assert sample_next(logits.bfloat16()).dtype == torch.int64
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"temperature": -0.1}, "temperature=-0.1"), ({"temperature": float("inf")}, "temperature=inf"),
-    ({"temperature": float("nan")}, "temperature=nan"), ({"top_k": 0}, "top_k=0"), ({"top_k": -3}, "top_k=-3"),
-    ({"top_p": 0.0}, "top_p=0.0"), ({"top_p": 1.1}, "top_p=1.1"), ({"top_p": float("nan")}, "top_p=nan")])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temperature": -0.1}, "temperature=-0.1"),
+        ({"temperature": float("inf")}, "temperature=inf"),
+        ({"temperature": float("nan")}, "temperature=nan"),
+        ({"top_k": 0}, "top_k=0"),
+        ({"top_k": -3}, "top_k=-3"),
+        ({"top_p": 0.0}, "top_p=0.0"),
+        ({"top_p": 1.1}, "top_p=1.1"),
+        ({"top_p": float("nan")}, "top_p=nan"),
+    ],
+)
 def test_options_out_of_range(model, options, message):
     with pytest.raises(ValueError, match=message):
         sample_next(some_logits(), **options)

@@ -25,17 +25,37 @@ def some_ids(B=2, T=24):
 @pytest.mark.parametrize("tied", [True, False])
 def test_matches_llama(kv_heads, tied):
     transformers = pytest.importorskip("transformers")
-    theirs = transformers.LlamaForCausalLM(transformers.LlamaConfig(
-        vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=kv_heads, max_position_embeddings=24, rms_norm_eps=1e-6, tie_word_embeddings=tied)).eval()
+    theirs = transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
+            vocab_size=50,
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=kv_heads,
+            max_position_embeddings=24,
+            rms_norm_eps=1e-6,
+            tie_word_embeddings=tied,
+        )
+    ).eval()
     for parameter in theirs.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     ours = small(kv_heads=kv_heads, qk_norm=False, tie_embeddings=tied)
-    names = {"model.embed_tokens": "embedding.tokens", "model.layers": "blocks", "self_attn.q_proj": "attention.query",
-             "self_attn.k_proj": "attention.key", "self_attn.v_proj": "attention.value", "self_attn.o_proj": "attention.out",
-             "post_attention_layernorm": "feed_forward_norm", "input_layernorm": "attention_norm",
-             "mlp.gate_proj": "feed_forward.gate", "mlp.up_proj": "feed_forward.up", "mlp.down_proj": "feed_forward.down",
-             "model.norm": "norm", "lm_head": "head"}
+    names = {
+        "model.embed_tokens": "embedding.tokens",
+        "model.layers": "blocks",
+        "self_attn.q_proj": "attention.query",
+        "self_attn.k_proj": "attention.key",
+        "self_attn.v_proj": "attention.value",
+        "self_attn.o_proj": "attention.out",
+        "post_attention_layernorm": "feed_forward_norm",
+        "input_layernorm": "attention_norm",
+        "mlp.gate_proj": "feed_forward.gate",
+        "mlp.up_proj": "feed_forward.up",
+        "mlp.down_proj": "feed_forward.down",
+        "model.norm": "norm",
+        "lm_head": "head",
+    }
     weights = {}
     for name, weight in theirs.state_dict().items():
         for old, new in names.items():
@@ -52,20 +72,27 @@ def test_matches_llama(kv_heads, tied):
 
 def test_matches_gpt2():
     transformers = pytest.importorskip("transformers")
-    theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config(
-        vocab_size=50, n_positions=24, n_embd=32, n_layer=2, n_head=4, n_inner=48, layer_norm_epsilon=1e-6)).eval()
+    theirs = transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(vocab_size=50, n_positions=24, n_embd=32, n_layer=2, n_head=4, n_inner=48, layer_norm_epsilon=1e-6)
+    ).eval()
     for parameter in theirs.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     ours = Transformer(GPT2)
-    weights = {"embedding.tokens.weight": theirs.transformer.wte.weight,
-               "embedding.positions.weight": theirs.transformer.wpe.weight,
-               "norm.weight": theirs.transformer.ln_f.weight, "norm.bias": theirs.transformer.ln_f.bias}
+    weights = {
+        "embedding.tokens.weight": theirs.transformer.wte.weight,
+        "embedding.positions.weight": theirs.transformer.wpe.weight,
+        "norm.weight": theirs.transformer.ln_f.weight,
+        "norm.bias": theirs.transformer.ln_f.bias,
+    }
     for layer, block in enumerate(theirs.transformer.h):
         for kind in ("weight", "bias"):
             parts = getattr(block.attn.c_attn, kind).chunk(3, dim=-1)  # Conv1D stores the transposed matrix
             found = dict(zip(("attention.query", "attention.key", "attention.value"), parts, strict=True))
-            found |= {"attention.out": getattr(block.attn.c_proj, kind), "feed_forward.up": getattr(block.mlp.c_fc, kind),
-                      "feed_forward.down": getattr(block.mlp.c_proj, kind)}
+            found |= {
+                "attention.out": getattr(block.attn.c_proj, kind),
+                "feed_forward.up": getattr(block.mlp.c_fc, kind),
+                "feed_forward.down": getattr(block.mlp.c_proj, kind),
+            }
             found |= {"attention_norm": getattr(block.ln_1, kind), "feed_forward_norm": getattr(block.ln_2, kind)}
             weights |= {f"blocks.{layer}.{name}.{kind}": part.T if part.ndim == 2 else part for name, part in found.items()}
     ours.load_state_dict(weights)
@@ -73,10 +100,22 @@ def test_matches_gpt2():
     assert count_parameters(GPT2) == theirs.num_parameters()
 
 
-@pytest.mark.parametrize("fields", [
-    {}, {"kv_heads": 1}, {"kv_heads": 2, "tie_embeddings": False}, {"qk_norm": False}, {"bias": True}, {"ff_width": None},
-    {"norm": "layer"}, {"feed_forward": "gelu"}, {"feed_forward": "gelu", "bias": True, "ff_width": None},
-    {"positions": "learned"}, {"norm": "layer", "qk_norm": True, "bias": True, "kv_heads": 2, "positions": "learned"}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"kv_heads": 1},
+        {"kv_heads": 2, "tie_embeddings": False},
+        {"qk_norm": False},
+        {"bias": True},
+        {"ff_width": None},
+        {"norm": "layer"},
+        {"feed_forward": "gelu"},
+        {"feed_forward": "gelu", "bias": True, "ff_width": None},
+        {"positions": "learned"},
+        {"norm": "layer", "qk_norm": True, "bias": True, "kv_heads": 2, "positions": "learned"},
+    ],
+)
 def test_count_is_the_sum_over_parameters(fields):
     model = small(**fields)
     assert count_parameters(model.config) == sum(p.numel() for p in model.parameters())
@@ -85,8 +124,9 @@ def test_count_is_the_sum_over_parameters(fields):
 
 
 def test_published_counts():
-    gpt2_xl = ModelConfig(50257, 1024, 1600, 48, 25, norm="layer", feed_forward="gelu", positions="learned", bias=True,
-                          qk_norm=False)
+    gpt2_xl = ModelConfig(
+        50257, 1024, 1600, 48, 25, norm="layer", feed_forward="gelu", positions="learned", bias=True, qk_norm=False
+    )
     llama3_8b = ModelConfig(128256, 8192, 4096, 32, 32, kv_heads=8, ff_width=14336, qk_norm=False, tie_embeddings=False)
     assert count_parameters(gpt2_xl) == 1_557_611_200
     assert count_parameters(llama3_8b) == 8_030_261_248
@@ -175,13 +215,26 @@ def test_tied_embeddings_are_saved_once():
     assert model.head.weight.data_ptr() != model.embedding.tokens.weight.data_ptr()
 
 
-@pytest.mark.parametrize(("fields", "message"), [
-    ({"width": 250}, "width 250 is not divisible by 4 heads"), ({"kv_heads": 3}, "4 heads are not divisible by 3 key/value"),
-    ({"width": 36}, "head width 9"), ({"layers": 0}, "layers=0"), ({"context": -1}, "context=-1"),
-    ({"vocab_size": 0}, "vocab_size=0"), ({"heads": 2.0}, "heads=2.0"), ({"kv_heads": 0}, "kv_heads=0"),
-    ({"ff_width": 0}, "ff_width=0"), ({"norm": "batch"}, "norm='batch'.*rms, layer"),
-    ({"feed_forward": "relu"}, "feed_forward='relu'"), ({"positions": "none"}, "positions='none'"),
-    ({"rope_base": 1.0}, "base 1.0"), ({"norm_eps": 0.0}, "norm_eps=0.0"), ({"init_std": float("nan")}, "init_std=nan")])
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"width": 250}, "width 250 is not divisible by 4 heads"),
+        ({"kv_heads": 3}, "4 heads are not divisible by 3 key/value"),
+        ({"width": 36}, "head width 9"),
+        ({"layers": 0}, "layers=0"),
+        ({"context": -1}, "context=-1"),
+        ({"vocab_size": 0}, "vocab_size=0"),
+        ({"heads": 2.0}, "heads=2.0"),
+        ({"kv_heads": 0}, "kv_heads=0"),
+        ({"ff_width": 0}, "ff_width=0"),
+        ({"norm": "batch"}, "norm='batch'.*rms, layer"),
+        ({"feed_forward": "relu"}, "feed_forward='relu'"),
+        ({"positions": "none"}, "positions='none'"),
+        ({"rope_base": 1.0}, "base 1.0"),
+        ({"norm_eps": 0.0}, "norm_eps=0.0"),
+        ({"init_std": float("nan")}, "init_std=nan"),
+    ],
+)
 def test_impossible_shapes(fields, message):
     with pytest.raises(ValueError, match=message):
         ModelConfig(**fields)
@@ -192,13 +245,19 @@ def test_odd_head_width_is_fine_without_rope():
 
 
 @pytest.mark.parametrize("positions", ["rope", "learned"])
-@pytest.mark.parametrize(("ids", "at", "message"), [
-    (torch.zeros(1, 25, dtype=torch.long), None, "25 tokens exceed the context of 24"),
-    (torch.tensor([[0, 50]]), None, "token id 50 lies outside 0 .. 49"),
-    (torch.tensor([[-1, 0]]), None, "token id -1 lies outside"), (torch.zeros(1, 0, dtype=torch.long), None, "T of at least 1"),
-    (torch.zeros(3, dtype=torch.long), None, "int64"), (torch.zeros(1, 3), None, "float32"),
-    (torch.zeros(1, 2, dtype=torch.long), torch.tensor([23, 24]), "position 24 lies outside 0 .. 23"),
-    (torch.zeros(1, 2, dtype=torch.long), torch.tensor([0]), "T=2")])
+@pytest.mark.parametrize(
+    ("ids", "at", "message"),
+    [
+        (torch.zeros(1, 25, dtype=torch.long), None, "25 tokens exceed the context of 24"),
+        (torch.tensor([[0, 50]]), None, "token id 50 lies outside 0 .. 49"),
+        (torch.tensor([[-1, 0]]), None, "token id -1 lies outside"),
+        (torch.zeros(1, 0, dtype=torch.long), None, "T of at least 1"),
+        (torch.zeros(3, dtype=torch.long), None, "int64"),
+        (torch.zeros(1, 3), None, "float32"),
+        (torch.zeros(1, 2, dtype=torch.long), torch.tensor([23, 24]), "position 24 lies outside 0 .. 23"),
+        (torch.zeros(1, 2, dtype=torch.long), torch.tensor([0]), "T=2"),
+    ],
+)
 def test_inputs_out_of_range(positions, ids, at, message):
     with pytest.raises(ValueError, match=message):
         small(positions=positions)(ids, at)

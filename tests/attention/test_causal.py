@@ -70,7 +70,8 @@ def test_gradients_in_float64(attend):
         assert torch.autograd.gradcheck(attend, leaves)
     ours = torch.autograd.grad(attend(*leaves).square().sum(), leaves)
     theirs = torch.autograd.grad(
-        F.scaled_dot_product_attention(*leaves, attn_mask=torch.ones(3, 5).tril(2).bool()).square().sum(), leaves)
+        F.scaled_dot_product_attention(*leaves, attn_mask=torch.ones(3, 5).tril(2).bool()).square().sum(), leaves
+    )
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
 
@@ -104,9 +105,17 @@ def chosen(monkeypatch, T, S, dtype):
     return quickest_attention(q, k, k)
 
 
-@pytest.mark.parametrize(("T", "S", "dtype", "name"), [
-    (9, 9, torch.bfloat16, "attention"), (512, 512, torch.bfloat16, "attention"), (512, 513, torch.bfloat16, "fused_attention"),
-    (1, 9000, torch.bfloat16, "attention"), (9, 9, torch.float32, "fused_attention"), (9, 9, torch.float16, "fused_attention")])
+@pytest.mark.parametrize(
+    ("T", "S", "dtype", "name"),
+    [
+        (9, 9, torch.bfloat16, "attention"),
+        (512, 512, torch.bfloat16, "attention"),
+        (512, 513, torch.bfloat16, "fused_attention"),
+        (1, 9000, torch.bfloat16, "attention"),
+        (9, 9, torch.float32, "fused_attention"),
+        (9, 9, torch.float16, "fused_attention"),
+    ],
+)
 def test_quickest_chooses_by_dtype_and_number_of_scores(monkeypatch, T, S, dtype, name):
     assert chosen(monkeypatch, T, S, dtype) == name
 
@@ -171,8 +180,12 @@ def test_on_a_gpu(attend, dtype, T, S):
 @pytest.mark.parametrize("attend", ALL)
 def test_shapes_that_do_not_fit(attend):
     q, k, v = qkv(4, 4)
-    for wrong, rule in (((q[..., :7], k, v), "same width"), ((q, k, v[..., :3, :]), "one value per key"),
-                        ((q[:1], k, v), "leading dimensions"), ((q[0], k, v), "leading dimensions"),
-                        ((q, k[:, :1], v[:, :1]), "leading dimensions")):
+    for wrong, rule in (
+        ((q[..., :7], k, v), "same width"),
+        ((q, k, v[..., :3, :]), "one value per key"),
+        ((q[:1], k, v), "leading dimensions"),
+        ((q[0], k, v), "leading dimensions"),
+        ((q, k[:, :1], v[:, :1]), "leading dimensions"),
+    ):
         with pytest.raises(ValueError, match=rule):
             attend(*wrong)

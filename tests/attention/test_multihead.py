@@ -110,8 +110,15 @@ def grouped_oracle(q, k, v):
 
 
 @settings(max_examples=60, deadline=None)
-@given(B=st.integers(1, 3), G=st.integers(1, 4), repeats=st.integers(1, 4), T=st.sampled_from((1, 1, 2, 5)),
-       past=st.integers(0, 9), K=st.sampled_from((2, 8)), attend=st.sampled_from((attention, fused_attention)))
+@given(
+    B=st.integers(1, 3),
+    G=st.integers(1, 4),
+    repeats=st.integers(1, 4),
+    T=st.sampled_from((1, 1, 2, 5)),
+    past=st.integers(0, 9),
+    K=st.sampled_from((2, 8)),
+    attend=st.sampled_from((attention, fused_attention)),
+)
 def test_grouped_attention_matches_torch(B, G, repeats, T, past, K, attend):
     q = draw(B, G * repeats, T, K).double()
     k, v = (draw(B, G, past + T, K, seed=seed).double() for seed in (1, 2))
@@ -185,6 +192,7 @@ def test_matches_the_layer_of_llama(G):
 
 def test_a_view_instead_of_a_transpose_is_not_causal():
     """The mistake of the notebook: its shape is right, and output 0 reads token 2."""
+
     def output(cut, x):
         return merge_heads(attention(cut(x), cut(x), cut(x)))
 
@@ -207,10 +215,17 @@ def test_operations_are_as_counted(G):
         assert counter.get_total_flops() == 2 * 3 * T * per_token
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ((10, 4), "width 10 is not divisible by 4 heads"), ((8, 0), "by 0 heads"), ((8, -2), "by -2 heads"),
-    ((24, 6, 4), "6 heads are not divisible by 4 key/value heads"), ((24, 6, 0), "by 0 key/value heads"),
-    ((24, 2, 4), "2 heads are not divisible by 4 key/value heads")])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((10, 4), "width 10 is not divisible by 4 heads"),
+        ((8, 0), "by 0 heads"),
+        ((8, -2), "by -2 heads"),
+        ((24, 6, 4), "6 heads are not divisible by 4 key/value heads"),
+        ((24, 6, 0), "by 0 key/value heads"),
+        ((24, 2, 4), "2 heads are not divisible by 4 key/value heads"),
+    ],
+)
 def test_head_counts_that_do_not_divide(arguments, message):
     with pytest.raises(ValueError, match=message):
         MultiHeadAttention(*arguments)

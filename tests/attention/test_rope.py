@@ -12,8 +12,14 @@ from hypothesis import strategies as st
 
 from llmbook.attention.multihead import MultiHeadAttention
 from llmbook.attention.rope import (
-    RotaryEmbedding, check_positions, interpolate_frequencies, interpolate_slow_frequencies, rope_frequencies, rope_table,
-    rotate)
+    RotaryEmbedding,
+    check_positions,
+    interpolate_frequencies,
+    interpolate_slow_frequencies,
+    rope_frequencies,
+    rope_table,
+    rotate,
+)
 
 
 def draw(*shape, seed=0):
@@ -24,8 +30,12 @@ def draw(*shape, seed=0):
 def test_matches_transformers(base):
     transformers = pytest.importorskip("transformers")
     llama = pytest.importorskip("transformers.models.llama.modeling_llama")
-    config = transformers.LlamaConfig(hidden_size=64, num_attention_heads=4, max_position_embeddings=128,
-                                      rope_parameters={"rope_type": "default", "rope_theta": base})
+    config = transformers.LlamaConfig(
+        hidden_size=64,
+        num_attention_heads=4,
+        max_position_embeddings=128,
+        rope_parameters={"rope_type": "default", "rope_theta": base},
+    )
     q, k = draw(2, 4, 128, 16), draw(2, 2, 128, 16, seed=1)
     positions = torch.arange(128).flip(0).expand(2, -1)
     cos, sin = llama.LlamaRotaryEmbedding(config)(q, positions)
@@ -97,18 +107,32 @@ def test_a_table_first_used_for_inference_serves_training():
     assert x.grad is not None
 
 
-@pytest.mark.parametrize(("call", "message"), [
-    (lambda: rope_frequencies(7), "head width 7"), (lambda: rope_frequencies(0), "head width 0"),
-    (lambda: rope_frequencies(8, 1.0), "base 1.0"), (lambda: rope_frequencies(8, float("nan")), "base nan"),
-    (lambda: rope_table(0, 8), "context 0"), (lambda: RotaryEmbedding(9, 32), "head width 9")])
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: rope_frequencies(7), "head width 7"),
+        (lambda: rope_frequencies(0), "head width 0"),
+        (lambda: rope_frequencies(8, 1.0), "base 1.0"),
+        (lambda: rope_frequencies(8, float("nan")), "base nan"),
+        (lambda: rope_table(0, 8), "context 0"),
+        (lambda: RotaryEmbedding(9, 32), "head width 9"),
+    ],
+)
 def test_impossible_tables(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
 
-@pytest.mark.parametrize(("T", "positions", "message"), [
-    (17, None, "17 tokens exceed the context of 16"), (2, [15, 16], "position 16 lies outside 0 .. 15"),
-    (2, [-1, 0], "position -1 lies outside"), (2, [1, 2, 3], "T=2"), (2, [0.0, 1.0], "float32")])
+@pytest.mark.parametrize(
+    ("T", "positions", "message"),
+    [
+        (17, None, "17 tokens exceed the context of 16"),
+        (2, [15, 16], "position 16 lies outside 0 .. 15"),
+        (2, [-1, 0], "position -1 lies outside"),
+        (2, [1, 2, 3], "T=2"),
+        (2, [0.0, 1.0], "float32"),
+    ],
+)
 def test_positions_outside_the_table(T, positions, message):
     with pytest.raises(ValueError, match=message):
         RotaryEmbedding(8, 16)(draw(1, 1, T, 8), None if positions is None else torch.tensor(positions))
@@ -227,12 +251,27 @@ def stretched(rope_type, K, base, **parameters):
 CASES = [
     ("linear", 64, 10_000.0, partial(interpolate_frequencies, factor=4.0), {"factor": 4.0}),
     ("linear", 8, 100.0, partial(interpolate_frequencies, factor=1.5), {"factor": 1.5}),
-    ("llama3", 128, 500_000.0, partial(interpolate_slow_frequencies, factor=8.0, trained_context=8192),
-     {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}),
-    ("llama3", 64, 500_000.0, partial(interpolate_slow_frequencies, factor=32.0, trained_context=8192),
-     {"factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}),
-    ("llama3", 32, 10_000.0, partial(interpolate_slow_frequencies, factor=3.0, trained_context=100, low=0.5, high=9.0),
-     {"factor": 3.0, "low_freq_factor": 0.5, "high_freq_factor": 9.0, "original_max_position_embeddings": 100}),
+    (
+        "llama3",
+        128,
+        500_000.0,
+        partial(interpolate_slow_frequencies, factor=8.0, trained_context=8192),
+        {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192},
+    ),
+    (
+        "llama3",
+        64,
+        500_000.0,
+        partial(interpolate_slow_frequencies, factor=32.0, trained_context=8192),
+        {"factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192},
+    ),
+    (
+        "llama3",
+        32,
+        10_000.0,
+        partial(interpolate_slow_frequencies, factor=3.0, trained_context=100, low=0.5, high=9.0),
+        {"factor": 3.0, "low_freq_factor": 0.5, "high_freq_factor": 9.0, "original_max_position_embeddings": 100},
+    ),
 ]
 
 
@@ -294,9 +333,15 @@ def test_impossible_factors(factor):
             call(rope_frequencies(8), factor=factor)
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ({"trained_context": 0}, "trained_context 0"), ({"trained_context": 64, "low": 4.0, "high": 4.0}, "low 4.0, high 4.0"),
-    ({"trained_context": 64, "low": 0.0}, "low 0.0"), ({"trained_context": 64, "high": math.nan}, "high nan")])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"trained_context": 0}, "trained_context 0"),
+        ({"trained_context": 64, "low": 4.0, "high": 4.0}, "low 4.0, high 4.0"),
+        ({"trained_context": 64, "low": 0.0}, "low 0.0"),
+        ({"trained_context": 64, "high": math.nan}, "high nan"),
+    ],
+)
 def test_impossible_parts(arguments, message):
     with pytest.raises(ValueError, match=message):
         interpolate_slow_frequencies(rope_frequencies(8), 2.0, **arguments)

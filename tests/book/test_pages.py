@@ -160,7 +160,10 @@ def look(browser, address: str) -> Visit:
     context = browser.new_context(offline=True, viewport={"width": WIDTHS[-1], "height": 1000}, color_scheme="light")
     page = context.new_page()
     page.set_default_timeout(10_000)
-    page.on("request", lambda request: None if request.url.startswith(("file:", "data:", "blob:")) else visit.external.append(request.url))
+    page.on(
+        "request",
+        lambda request: None if request.url.startswith(("file:", "data:", "blob:")) else visit.external.append(request.url),
+    )
     page.on("requestfailed", lambda request: visit.failed.append(f"{request.url}: {request.failure}"))
     page.on("console", lambda message: visit.errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: visit.errors.append(str(error)))
@@ -295,7 +298,9 @@ def test_links_within_the_book_lead_somewhere(book):
 def test_the_reference_holds_every_public_function_and_class(book):
     objects = {}
     for page in (book / "api").glob("*.html"):
-        objects |= dict.fromkeys(re.findall(r'<dt class="sig[^"]*"[^>]*\sid="(llmbook[^"]+)"', page.read_text(encoding="utf-8")), page)
+        objects |= dict.fromkeys(
+            re.findall(r'<dt class="sig[^"]*"[^>]*\sid="(llmbook[^"]+)"', page.read_text(encoding="utf-8")), page
+        )
     for notebook in NOTEBOOKS:
         module = ".".join(re.sub(r"^\d+_", "", part) for part in notebook.split("/")[1:])
         source = (ROOT / "llmbook" / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8")

@@ -115,7 +115,9 @@ def test_products_equal_those_of_scipy():
 def test_the_hash_is_the_same_in_every_process():
     code = "from llmbook.data.classifiers import *; print(word_code('genius'), hashed_features([['a', 'b']]).buckets.tolist())"
     found = {
-        subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+        ).stdout
         for seed in ("1", "2")
     }
     assert found == {f"{word_code('genius')} {hashed_features([['a', 'b']]).buckets.tolist()}\n"}
@@ -237,7 +239,23 @@ def test_the_classifier_beats_a_list_of_words_on_held_out_texts():
     rows = [row for row in labelled_texts("toxicity") if text_split(row.text) == "held out"]
     labels = np.array([row.label for row in rows], float)
     guess = toxicity_classifier().probabilities([folded_words(row.text) for row in rows])
-    listed = {"idiot", "idiots", "stupid", "dumb", "moron", "fool", "loser", "pathetic", "ugly", "kill", "die", "trash", "scum", "abort", "shut"}
+    listed = {
+        "idiot",
+        "idiots",
+        "stupid",
+        "dumb",
+        "moron",
+        "fool",
+        "loser",
+        "pathetic",
+        "ugly",
+        "kill",
+        "die",
+        "trash",
+        "scum",
+        "abort",
+        "shut",
+    }
     struck = np.array([not listed.isdisjoint(folded_words(row.text)) for row in rows])
     _, precision, recall = precision_recall(guess, labels)
     at = np.argmax(recall >= struck[labels == 1].mean())
@@ -292,7 +310,10 @@ def test_no_prose_of_the_library_and_no_page_of_pydoc_is_removed():
     from pydoc_data.topics import topics
 
     texts = [*topics.values(), *(document.text for document in stdlib_documents() if document.metadata["kind"] == "prose")]
-    texts += [pydoc.plain(pydoc.render_doc(name)) for name in ("os", "signal", "subprocess", "multiprocessing", "threading", "gc", "weakref", "re")]
+    texts += [
+        pydoc.plain(pydoc.render_doc(name))
+        for name in ("os", "signal", "subprocess", "multiprocessing", "threading", "gc", "weakref", "re")
+    ]
     for text in texts:
         assert toxicity_rejection(make_document(text, "a.txt")) is None
 
@@ -363,7 +384,11 @@ def test_jigsaw_toxic_comments(tmp_path):
         ("e", "  ", 0, 0, 0, 0, 0, 0),
     ]
     texts, skipped = jigsaw_texts(write(tmp_path / "train.csv", rows, COLUMNS))
-    assert texts == [LabelledText(rows[0][1], 0, "none"), LabelledText("naïve fool", 1, "insult"), LabelledText("only obscene", 1, "obscene")]
+    assert texts == [
+        LabelledText(rows[0][1], 0, "none"),
+        LabelledText("naïve fool", 1, "insult"),
+        LabelledText("only obscene", 1, "obscene"),
+    ]
     assert skipped == {"unlabelled": 1, "empty": 1}
 
 

@@ -158,7 +158,9 @@ def test_hashes_are_the_same_in_every_process():
 
 # ---------------------------------------------------------------- lines
 
-lines = st.lists(st.sampled_from(["Home | Contact", "home  contact!", "(c) 2019", "(c) 2024", "", "---", "Bread", "Cake"]), max_size=8)
+lines = st.lists(
+    st.sampled_from(["Home | Contact", "home  contact!", "(c) 2019", "(c) 2024", "", "---", "Bread", "Cake"]), max_size=8
+)
 
 
 def plain(line: str) -> str:
@@ -224,7 +226,9 @@ def test_hashes_stand_for_shingles(a, b, n):
     assert hash_overlap(x, y) == pytest.approx(jaccard(shingles(a, n), shingles(b, n)), abs=0)
 
 
-@given(st.sets(st.integers(0, 2**64 - 1), max_size=40), st.sets(st.integers(0, 2**64 - 1), max_size=40), st.sets(st.integers(0, 99)))
+@given(
+    st.sets(st.integers(0, 2**64 - 1), max_size=40), st.sets(st.integers(0, 2**64 - 1), max_size=40), st.sets(st.integers(0, 99))
+)
 def test_overlap_is_that_of_sets(a, b, both):
     x, y = (np.array(sorted(s | both), np.uint64) for s in (a, b))
     assert hash_overlap(x, y) == hash_overlap(y, x) == jaccard(a | both, b | both)
@@ -359,7 +363,11 @@ def test_a_huge_bucket_has_few_links():
 # ---------------------------------------------------------------- union-find and clusters
 
 
-@given(st.integers(1, 30).flatmap(lambda n: st.tuples(st.just(n), st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), max_size=40))))
+@given(
+    st.integers(1, 30).flatmap(
+        lambda n: st.tuples(st.just(n), st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), max_size=40))
+    )
+)
 @settings(deadline=None)
 def test_components_are_scipys(case):
     from scipy.sparse import coo_matrix

@@ -319,9 +319,7 @@ def test_a_bad_line_is_named_by_its_number(tmp_path, line, message):
 
 def test_a_row_keeps_its_kind(tmp_path):
     path = tmp_path / "data.jsonl"
-    path.write_text(
-        '{"text": "x = 1", "id": "a.py"}\n{"text": "x", "metadata": {"kind": "code"}}\n{"text": "x", "metadata": 3}'
-    )
+    path.write_text('{"text": "x = 1", "id": "a.py"}\n{"text": "x", "metadata": {"kind": "code"}}\n{"text": "x", "metadata": 3}')
     assert [document.metadata["kind"] for document in jsonl_documents(path)] == ["code", "code", "prose"]
 
 
@@ -457,9 +455,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path, ending):
 
 def shape(documents) -> list[tuple]:
     ours = ("kind", "bytes", "source", "file_path")
-    return [
-        (item.id, item.text, {key: value for key, value in item.metadata.items() if key not in ours}) for item in documents
-    ]
+    return [(item.id, item.text, {key: value for key, value in item.metadata.items() if key not in ours}) for item in documents]
 
 
 @pytest.fixture
@@ -468,7 +464,7 @@ def many_rows() -> list[dict]:
     return [
         {
             "id": f"row-{n}",
-            "text": "".join(draw.choices("ab \n\u2028\u00e9\U0001f600\"\\", k=draw.randrange(1, 60))) + "x",
+            "text": "".join(draw.choices('ab \n\u2028\u00e9\U0001f600"\\', k=draw.randrange(1, 60))) + "x",
             "metadata": {"n": n, "tags": ["a", "b"]},
             "url": f"https://example.org/{n}",
             "score": n / 7,

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from warc_files import ACCIDENTS, HTML, SENTENCE, pydoc_pages, response, write_record, write_warc  # noqa: E402
 
 from llmbook.data import extraction
 from llmbook.data.documents import Skipped, SourceError, make_document
@@ -40,8 +41,6 @@ from llmbook.data.extraction import (
     web_codec,
     word_scores,
 )
-
-from warc_files import ACCIDENTS, HTML, SENTENCE, pydoc_pages, response, write_record, write_warc  # noqa: E402
 
 SMALL = {f"https://a.example/{i}": b"<title>T</title><p>" + f"Page {i} has a few words. ".encode() * 12 for i in range(12)}
 
@@ -138,7 +137,9 @@ def test_missing_headers_and_uris(tmp_path):
     assert [s.reason for s in skipped] == ["not a response", "not HTTP"]
 
 
-@pytest.mark.parametrize("data", [b"", b"\x1f", b"\x1f\x8b", b"hello", b"\0" * 5000, gzip.compress(b"", mtime=0), gzip.compress(b"no warc", mtime=0)])
+@pytest.mark.parametrize(
+    "data", [b"", b"\x1f", b"\x1f\x8b", b"hello", b"\0" * 5000, gzip.compress(b"", mtime=0), gzip.compress(b"no warc", mtime=0)]
+)
 @pytest.mark.parametrize("ending", [".warc", ".warc.gz"])
 def test_files_that_are_no_archive(tmp_path, ending, data):
     path = tmp_path / f"x{ending}"
@@ -238,7 +239,9 @@ def test_unwrapping_any_bytes_only_raises_value_errors(data):
             pass
 
 
-@given(st.binary(max_size=9).map(lambda tail: b"ab" * 40_000 + tail), st.integers(0, 70_000), st.sampled_from([b"ba", b"bab", b"b\0"]))
+@given(
+    st.binary(max_size=9).map(lambda tail: b"ab" * 40_000 + tail), st.integers(0, 70_000), st.sampled_from([b"ba", b"bab", b"b\0"])
+)
 @settings(max_examples=40, deadline=None)
 def test_find_bytes_is_find(data, start, marker):
     place = data.find(marker, start)
@@ -332,7 +335,10 @@ def test_declarations_after_1024_bytes_or_in_comments_do_not_count():
     assert meta_codec(b"<meta name=x content='charset'>") is None
 
 
-@given(st.binary(max_size=300), st.one_of(st.none(), st.text(max_size=30), st.sampled_from(["x; charset=utf-7", "charset=idna", "charset=hex"])))
+@given(
+    st.binary(max_size=300),
+    st.one_of(st.none(), st.text(max_size=30), st.sampled_from(["x; charset=utf-7", "charset=idna", "charset=hex"])),
+)
 @settings(max_examples=300, deadline=None)
 @example(b"<meta charset=unicode_escape>\\x41", None)
 @example(b"<meta charset=undefined>", "charset=rot13")

@@ -310,7 +310,9 @@ def pages(tmp_path_factory):
         lines = "".join(json.dumps({"id": item.id, "text": item.text, "metadata": {"kind": "code"}}) + "\n" for item in part)
         (folder / f"{number}.jsonl.gz").write_bytes(gzip.compress(lines.encode(), mtime=0))
     (folder / "note.txt").write_text(letter("first", "storm", "office", "tide"))
-    (folder / "page.html").write_text(f"<html><title>x</title><body><p>{letter('second', 'fire', 'market', 'flood')}</p></body></html>")
+    (folder / "page.html").write_text(
+        f"<html><title>x</title><body><p>{letter('second', 'fire', 'market', 'flood')}</p></body></html>"
+    )
     return folder
 
 
@@ -336,7 +338,9 @@ def test_the_number_of_workers_changes_nothing(pages, one_worker, tmp_path, work
 def test_tasks_change_only_where_files_end(pages, one_worker, tmp_path, tasks):
     corpus = write_corpus(tmp_path / "out", CorpusConfig(str(pages), tasks=tasks), "parquet")
     assert len(list(corpus.path.glob("documents/*.parquet"))) == tasks
-    assert [(a.id, a.text, a.metadata) for a in read_corpus(corpus)] == [(a.id, a.text, a.metadata) for a in read_corpus(one_worker)]
+    assert [(a.id, a.text, a.metadata) for a in read_corpus(corpus)] == [
+        (a.id, a.text, a.metadata) for a in read_corpus(one_worker)
+    ]
     assert read_report(corpus) == read_report(one_worker)
 
 
@@ -469,7 +473,9 @@ def test_a_data_set_in_the_layout_of_the_hub(tmp_path):
 
     folder = tmp_path / "set"
     (folder / "data").mkdir(parents=True)
-    texts = [letter(f"number {n}", f"storm of {n * 7}", f"office {n * n}", f"tide {n + 50}") + SENTENCE.format(n) * n for n in range(6)]
+    texts = [
+        letter(f"number {n}", f"storm of {n * 7}", f"office {n * n}", f"tide {n + 50}") + SENTENCE.format(n) * n for n in range(6)
+    ]
     for part in range(2):
         table = pa.table({"text": texts[part * 3 : part * 3 + 3], "url": [f"u{part}{n}" for n in range(3)]})
         pq.write_table(table, folder / "data" / f"train-0000{part}-of-00002.parquet")
@@ -541,7 +547,9 @@ def test_a_finished_folder_is_a_corpus_and_all_else_is_a_source(source, tmp_path
     home, folder = Workspace(tmp_path / "home"), tmp_path / "out"
     written = pipeline.write_corpus(folder, CorpusConfig(source=str(source)), "parquet")
     assert pipeline.open_corpus(home, str(folder)).key == written.key and not home.artifacts()
-    assert [item.id for item in read_corpus(pipeline.open_corpus(home, str(source), progress=False))] == [item.id for item in read_corpus(written)]
+    assert [item.id for item in read_corpus(pipeline.open_corpus(home, str(source), progress=False))] == [
+        item.id for item in read_corpus(written)
+    ]
     assert [item.kind for item in home.artifacts()] == ["corpus"]
     (name, *_), files = pipeline.corpus_files(written), list(folder.glob("documents/*"))
     assert [item.id for item in read_corpus(written, [name])] == [item.id for item in read_corpus(written)] and len(files) == 1

@@ -236,7 +236,9 @@ def test_the_ends_of_a_text_count_as_lines_but_not_as_paragraphs():
     assert duplicate_share(text_lines("\na\nb\n")) == 0.25
 
 
-@pytest.mark.parametrize("sentence", ["buy the best {} and all the {} you want to {}.", "now it is {} in this old {} that we saw {}"])
+@pytest.mark.parametrize(
+    "sentence", ["buy the best {} and all the {} you want to {}.", "now it is {} in this old {} that we saw {}"]
+)
 @pytest.mark.parametrize("choices", [10, 20])
 def test_one_word_drawn_in_four_does_not_hide_a_repeated_sentence(sentence, choices):
     draw = random.Random(choices)

@@ -78,7 +78,9 @@ def test_reading_accounts_for_what_is_skipped_and_stops_at_the_limit(tmp_path):
     assert [d.text for d in ReadStep("x", 1, tmp_path).run()] == ["one"]
 
 
-verdicts = st.lists(st.tuples(st.text(max_size=8), st.text(max_size=8), st.sampled_from([None, "a", "b", ("b", "why")])), max_size=12)
+verdicts = st.lists(
+    st.tuples(st.text(max_size=8), st.text(max_size=8), st.sampled_from([None, "a", "b", ("b", "why")])), max_size=12
+)
 
 
 @given(verdicts)
@@ -99,7 +101,11 @@ def test_accounts_balance(tmp_path_factory, cases):
     read = sum(len(before.encode()) for before, _, _ in cases)
     assert read == sums["kept"][1] + sums["rewritten"][1] + sum(size for _, size in sums["removed"].values())
     rows = [json.loads(line) for line in (work / "accounts" / "03-00007.jsonl").read_text().splitlines()]
-    wanted = [(str(n), verdict if isinstance(verdict, (tuple, list)) else (verdict, "")) for n, (_, _, verdict) in enumerate(cases) if verdict]
+    wanted = [
+        (str(n), verdict if isinstance(verdict, (tuple, list)) else (verdict, ""))
+        for n, (_, _, verdict) in enumerate(cases)
+        if verdict
+    ]
     assert [(row["id"], (row["reason"], row["detail"])) for row in rows] == [(n, tuple(v)) for n, v in wanted]
 
 
@@ -159,7 +165,13 @@ def test_copies_across_tasks_are_those_found_in_memory(tmp_path, seed, tasks):
 
 
 def test_stores_of_several_tasks_some_empty(tmp_path):
-    blocks = [[], corpus(0, 3), [], [make_document("", "empty.txt")], [make_document(item.text, "x" + item.id) for item in corpus(0, 2)]]
+    blocks = [
+        [],
+        corpus(0, 3),
+        [],
+        [make_document("", "empty.txt")],
+        [make_document(item.text, "x" + item.id) for item in corpus(0, 2)],
+    ]
     for rank, block in enumerate(blocks):
         list(SaveStep(0.8, False, tmp_path).run(block, rank, len(blocks)))
     store = ShingleStore(tmp_path / "filtered", len(blocks))
@@ -183,8 +195,12 @@ def test_band_columns_are_those_of_the_whole_array():
 
 
 def test_lines_that_many_documents_share(tmp_path):
-    texts = [f"Home About Contact\nThe text number {'abcdef'[n]} itself.\nAll rights reserved" for n in range(4)] + ["Home About Contact"]
-    documents = [make_document(text, f"{n}.txt") for n, text in enumerate(texts)] + [make_document("Home About Contact\nx = 1", "a.py")]
+    texts = [f"Home About Contact\nThe text number {'abcdef'[n]} itself.\nAll rights reserved" for n in range(4)] + [
+        "Home About Contact"
+    ]
+    documents = [make_document(text, f"{n}.txt") for n, text in enumerate(texts)] + [
+        make_document("Home About Contact\nx = 1", "a.py")
+    ]
     for rank, block in enumerate([documents[:2], documents[2:]]):
         list(SaveStep(0.99, True, tmp_path).run(block, rank, 2))
     list(FindCopiesStep(0.99, 3, 2, tmp_path).run())
@@ -197,7 +213,12 @@ def test_lines_that_many_documents_share(tmp_path):
     assert kept == [item.text for item in documents]
 
 
-@given(st.lists(st.tuples(st.text(max_size=10), st.dictionaries(st.text(max_size=4), st.integers() | st.text(max_size=4), max_size=3)), max_size=5))
+@given(
+    st.lists(
+        st.tuples(st.text(max_size=10), st.dictionaries(st.text(max_size=4), st.integers() | st.text(max_size=4), max_size=3)),
+        max_size=5,
+    )
+)
 @settings(deadline=None, max_examples=40)
 def test_both_formats_hold_the_same_rows(rows):
     documents = [make_document(text, f"{n}.txt", metadata) for n, (text, metadata) in enumerate(rows)]
@@ -206,7 +227,9 @@ def test_both_formats_hold_the_same_rows(rows):
     save_parquet(table, documents, batch=2)
     one = [json.loads(line) for line in lines.getvalue().split(b"\n")[:-1]]
     two = pq.read_table(table).to_pylist()
-    assert [(row["id"], row["text"], row["metadata"]) for row in one] == [(row["id"], row["text"], json.loads(row["metadata"])) for row in two]
+    assert [(row["id"], row["text"], row["metadata"]) for row in one] == [
+        (row["id"], row["text"], json.loads(row["metadata"])) for row in two
+    ]
     assert [row["text"] for row in one] == [text for text, _ in rows]
 
 

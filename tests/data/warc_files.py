@@ -40,14 +40,22 @@ def response(*headers: tuple[str, str], status: str = "200 OK") -> StatusAndHead
 
 
 HTML = ("Content-Type", "text/html; charset=utf-8")
-SENTENCE = b"<html><body><p>A whole page of words, long enough that nobody takes it for a menu or a footer of a site.</p></body></html>"
+SENTENCE = (
+    b"<html><body><p>A whole page of words, long enough that nobody takes it for a menu or a footer of a site.</p></body></html>"
+)
 
 # What is in the file beside the pages, and how the reader counts each (None: it gives a document).
 ACCIDENTS = (
     ("https://accident.example/status", "response", response(HTML, status="404 Not Found"), SENTENCE, "HTTP status"),
     ("https://accident.example/image", "response", response(("Content-Type", "image/png")), b"\x89PNG\r\n\x1a\n\0\0", "not HTML"),
     ("https://accident.example/empty", "response", response(HTML), b"", "empty"),
-    ("https://accident.example/zip", "response", response(HTML, ("Content-Encoding", "gzip")), gzip.compress(SENTENCE, mtime=0), None),
+    (
+        "https://accident.example/zip",
+        "response",
+        response(HTML, ("Content-Encoding", "gzip")),
+        gzip.compress(SENTENCE, mtime=0),
+        None,
+    ),
     (
         "https://accident.example/cut",
         "response",

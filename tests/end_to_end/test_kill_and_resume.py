@@ -26,8 +26,14 @@ def source(tmp_path_factory):
 
 def start(source, workspace):
     words = ["pretrain", "--preset", "tiny", "--source", str(source), "--steps", str(STEPS), "--workspace", str(workspace)]
-    return subprocess.Popen(COMMAND + words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            start_new_session=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    return subprocess.Popen(
+        COMMAND + words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
 
 
 def lines_written(workspace):

@@ -27,6 +27,8 @@ def graded(tmp_path, exercises):
     def run(what, **limits):
         path = Path(tmp_path) / "anything at all.ipynb"
         path.write_text(what if isinstance(what, str) else json.dumps(what))
-        return grade(path, exercises, limits=Limits(**{"cell_seconds": 3, "notebook_seconds": 30, "memory_bytes": 1 << 30, **limits}))
+        return grade(
+            path, exercises, limits=Limits(**{"cell_seconds": 3, "notebook_seconds": 30, "memory_bytes": 1 << 30, **limits})
+        )
 
     return run

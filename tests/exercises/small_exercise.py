@@ -32,7 +32,9 @@ def notebook(cells):
 def submission(answers: dict[str, str], *more: str, before: str = "") -> nbformat.NotebookNode:
     """A notebook with these answers; `more` are cells of the author's own at the end, `before` one at the start."""
     cells = [(None, "", before)] if before else []
-    cells += [(i, kind, answers.get(i, "raise NotImplementedError()") if kind == "solution" else source) for i, kind, source in CELLS]
+    cells += [
+        (i, kind, answers.get(i, "raise NotImplementedError()") if kind == "solution" else source) for i, kind, source in CELLS
+    ]
     return notebook(cells + [(None, "", source) for source in more])
 
 

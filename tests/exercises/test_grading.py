@@ -86,17 +86,24 @@ def test_the_notebook_has_a_time_limit_of_its_own(graded):
 
 @linux
 def test_no_process_is_left_behind(graded):
-    daemon = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        time.sleep(600)\n    os._exit(0)"
+    daemon = (
+        "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        time.sleep(600)\n    os._exit(0)"
+    )
     sandbox.adopt_orphans()
     before = processes()
-    assert points(graded(submission(RIGHT, daemon, "import subprocess\nsubprocess.Popen(['sleep', '600'], start_new_session=True)"))) == ALL
+    assert (
+        points(graded(submission(RIGHT, daemon, "import subprocess\nsubprocess.Popen(['sleep', '600'], start_new_session=True)")))
+        == ALL
+    )
     time.sleep(0.2)
     left = [psutil.Process(pid).cmdline() for pid in processes() - before]
     assert not [command for command in left if "sleep" in command] and len(left) <= 2, left
 
 
 def test_a_fork_bomb_is_stopped(graded):
-    bomb = "import os, time\nfor _ in range(200):\n    if os.fork() == 0:\n        time.sleep(60)\n        os._exit(0)\ntime.sleep(60)"
+    bomb = (
+        "import os, time\nfor _ in range(200):\n    if os.fork() == 0:\n        time.sleep(60)\n        os._exit(0)\ntime.sleep(60)"
+    )
     report = graded(submission(RIGHT, bomb))
     assert points(report) == ALL and report.cells[0]["status"] in ("stopped", "time limit")
 
@@ -223,4 +230,7 @@ def test_gradients_flow_through_a_call(exercises, graded):
     question = dataclasses.replace(small.questions[0], checks=(Check("g", 1.0, source),))
     exercises["small"] = dataclasses.replace(small, questions=(question, *small.questions[1:]))
     assert points(graded(submission(RIGHT))) == {"double": 1, "counter": 3}
-    assert points(graded(submission({**RIGHT, "double": "def double(x):\n    return 2 * x.detach()"}))) == {"double": 0, "counter": 3}
+    assert points(graded(submission({**RIGHT, "double": "def double(x):\n    return 2 * x.detach()"}))) == {
+        "double": 0,
+        "counter": 3,
+    }

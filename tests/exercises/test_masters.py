@@ -52,7 +52,11 @@ def test_the_student_notebook_holds_no_solution_and_no_hidden_test(name, exercis
         for check in question.checks:
             assert check.hidden_lines, f"{check.id} has no hidden tests"
             visible = {line.strip() for line in check.visible.splitlines()}
-            hidden = {check.source.splitlines()[number - 1].strip() for number in check.hidden_lines if number <= check.source.count("\n") + 1}
+            hidden = {
+                check.source.splitlines()[number - 1].strip()
+                for number in check.hidden_lines
+                if number <= check.source.count("\n") + 1
+            }
             assert visible - {""} <= shown and not {line for line in hidden - visible if len(line) > 48} & shown, check.id
 
 

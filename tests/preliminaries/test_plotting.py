@@ -62,9 +62,7 @@ def test_figures_are_transparent_and_follow_the_style(drawing):
     pixels = np.asarray(fig.canvas.buffer_rgba())
     assert pixels[0, 0, 3] == 0, "the corner of the figure is not transparent"
     assert ax.lines[0].get_color() == COLORS[0]
-    assert (
-        ax.xaxis.label.get_color() == INK and ax.get_ylabel() == "loss (nats)" and ax.get_title(loc="left") == "A title"
-    )
+    assert ax.xaxis.label.get_color() == INK and ax.get_ylabel() == "loss (nats)" and ax.get_title(loc="left") == "A title"
     assert ax.legend().get_texts()[0].get_color() == INK
 
 

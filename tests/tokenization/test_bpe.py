@@ -51,8 +51,10 @@ def rust_merges(texts, vocab_size, pattern=None, special_tokens=()):
         steps.insert(0, pre_tokenizers.Split(Regex(pattern), "isolated"))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        special_tokens=list(special_tokens), show_progress=False,
+        vocab_size=vocab_size,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=list(special_tokens),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
     table = gpt2_character_table()
@@ -324,7 +326,9 @@ def test_a_bounded_table_learns_nearly_the_same(pieces, texts, trained):
     assert bpe.train_bpe(texts, 1024, max_pieces=len(pieces)) == trained[:768]
 
 
-MIXED = st.lists(st.sampled_from([*"ab 1.'\n\t\r", " ", "  ", "\n\n", "'s", "!\n", "\u3002\n", "\u3042", "\x1c", "\xa0", "!\r\n"]), max_size=60).map("".join)
+MIXED = st.lists(
+    st.sampled_from([*"ab 1.'\n\t\r", " ", "  ", "\n\n", "'s", "!\n", "\u3002\n", "\u3042", "\x1c", "\xa0", "!\r\n"]), max_size=60
+).map("".join)
 
 
 @given(MIXED, st.integers(1, 8), st.sampled_from(sorted(PATTERNS)))
@@ -420,8 +424,6 @@ def test_hash_seeds_change_nothing(seed):
         "from llmbook.tokenization.bpe import train_bpe\n"
         "print([train_bpe(['the cat sat on the mat, aaaa bbbb'] * 3, 290, ties=t) for t in ('smaller ids', 'greater bytes')])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True)
     expected = [bpe.train_bpe(["the cat sat on the mat, aaaa bbbb"] * 3, 290, ties=ties) for ties in bpe.TIES]
     assert done.stdout.strip() == str(expected)

@@ -145,9 +145,7 @@ def test_ids_in_the_range_of_surrogates():
     assert encoding.merge_symbols(symbols, encoding.merge_table(merges)) == "\ud800"
 
 
-@pytest.mark.parametrize(
-    "merges, message", [([(0, 256)], "merge 0 joins 0 and 256"), ([(1, 2), (1, 2)], "same token")]
-)
+@pytest.mark.parametrize("merges, message", [([(0, 256)], "merge 0 joins 0 and 256"), ([(1, 2), (1, 2)], "same token")])
 def test_impossible_merges(merges, message):
     for make in (encoding.merge_table, encoding.Encoder, encoding.unreachable_tokens):
         with pytest.raises(ValueError, match=message):
@@ -391,7 +389,9 @@ def test_gpt2s_files_byte_for_byte(gpt2, tmp_path):
     assert (tmp_path / "vocab.json").read_bytes() == (RELEASED / "encoder.json").read_bytes()
 
 
-@given(st.integers(0, 60), st.lists(st.text(min_size=4, alphabet=st.characters(exclude_categories=("Cs",))), max_size=3, unique=True))
+@given(
+    st.integers(0, 60), st.lists(st.text(min_size=4, alphabet=st.characters(exclude_categories=("Cs",))), max_size=3, unique=True)
+)
 @settings(deadline=None, max_examples=30)
 def test_files_round_trip(tmp_path_factory, trained, count, special):
     folder = tmp_path_factory.mktemp("files") / "new"

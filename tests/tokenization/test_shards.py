@@ -21,8 +21,19 @@ from hypothesis import strategies as st
 from llmbook.data.pipeline import CorpusConfig, build_corpus, console_to, corpus_files, is_held_out, read_corpus
 from llmbook.preliminaries.workspace import Workspace, WorkspaceFull, verify_artifact
 from llmbook.tokenization.shards import (
-    SIDES, EncodeRank, JoinedTokens, PieceBytes, Shard, ShardConfig, ShardError, TextEncoder, build_shards, open_raw, open_shards,
-    set_identity, write_shard,
+    SIDES,
+    EncodeRank,
+    JoinedTokens,
+    PieceBytes,
+    Shard,
+    ShardConfig,
+    ShardError,
+    TextEncoder,
+    build_shards,
+    open_raw,
+    open_shards,
+    set_identity,
+    write_shard,
 )
 from llmbook.tokenization.tokenizer import Tokenizer, TokenizerConfig, build_tokenizer, import_tokenizer
 

@@ -302,9 +302,7 @@ def test_the_library_in_chunks(texts, pattern):
 
 
 @BOTH
-@pytest.mark.parametrize(
-    "text, size", [("x" * 10**6, 1000), (" " * 10**6, 1000), ("a b\n" * 10**5, 1), ("x" * 10**5, 1)]
-)
+@pytest.mark.parametrize("text, size", [("x" * 10**6, 1000), (" " * 10**6, 1000), ("a b\n" * 10**5, 1), ("x" * 10**5, 1)])
 @pytest.mark.parametrize("block", [1, 1 << 10])
 def test_a_stream_reads_each_character_about_twice(monkeypatch, pattern, text, size, block):
     read = 0

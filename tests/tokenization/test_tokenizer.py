@@ -32,11 +32,11 @@ from llmbook.tokenization.tokenizer import (
     TokenizerConfig,
     TokenizerError,
     build_tokenizer,
-    import_tokenizer,
     corpus_texts,
     cut_text,
     file_texts,
     held_out_by_document,
+    import_tokenizer,
     library_tokenizer,
     split_names,
     text_chunks,
@@ -47,7 +47,9 @@ SAMPLE = ["the cat sat on the mat; the dog did not.", "def the(end): return end 
 CHARACTERS = st.characters(exclude_categories=("Cs", "Cn"))
 FRAGMENTS = st.lists(
     st.one_of(
-        st.sampled_from([*DEFAULT_SPECIAL_TOKENS, "<|", "|>", "<", "|", ">", "end", "user", "of", "text", " ", "\n", "<|e<|end|>nd|>"]),
+        st.sampled_from(
+            [*DEFAULT_SPECIAL_TOKENS, "<|", "|>", "<", "|", ">", "end", "user", "of", "text", " ", "\n", "<|e<|end|>nd|>"]
+        ),
         st.text(CHARACTERS, max_size=3),
     ),
     max_size=12,
@@ -104,7 +106,10 @@ def test_allowed_names_are_those_of_tiktoken(either, text, allowed):
 NESTED_NAMES = ("<|a|>", "<|a|>b", "<|a", "a|>", ".*")
 
 
-@given(st.lists(st.sampled_from([*NESTED_NAMES, "a", "b", "<", ".", "*", "x "]), max_size=10).map("".join), st.sets(st.sampled_from(NESTED_NAMES)))
+@given(
+    st.lists(st.sampled_from([*NESTED_NAMES, "a", "b", "<", ".", "*", "x "]), max_size=10).map("".join),
+    st.sets(st.sampled_from(NESTED_NAMES)),
+)
 @settings(deadline=None, max_examples=300)
 def test_of_nested_names_the_longest_counts_as_in_the_library(text, allowed):
     tokenizer = Tokenizer([], NESTED_NAMES)
@@ -282,7 +287,9 @@ def test_one_text_is_not_a_batch(tokenizer):
 
 def test_special_tokens(tokenizer):
     assert DEFAULT_SPECIAL_TOKENS == (END_OF_TEXT, *CHAT_TOKENS) == tokenizer.special_tokens
-    assert [tokenizer.special_id(name) for name in DEFAULT_SPECIAL_TOKENS] == list(range(tokenizer.vocab_size - 5, tokenizer.vocab_size))
+    assert [tokenizer.special_id(name) for name in DEFAULT_SPECIAL_TOKENS] == list(
+        range(tokenizer.vocab_size - 5, tokenizer.vocab_size)
+    )
     assert [tokenizer.tokens[tokenizer.special_id(name)].decode() for name in CHAT_TOKENS] == list(CHAT_TOKENS)
     one = Tokenizer(tokenizer.merges, (END_OF_TEXT,))
     assert one.end_of_text_id == tokenizer.end_of_text_id == one.vocab_size - 1
@@ -309,7 +316,11 @@ def test_impossible_merges():
 
 
 def test_unknown_patterns(tokenizer):
-    for make in (lambda: Tokenizer([], pattern="gpt5"), lambda: Tokenizer.train([], 300, pattern="gpt5"), lambda: TokenizerConfig(pattern="gpt5")):
+    for make in (
+        lambda: Tokenizer([], pattern="gpt5"),
+        lambda: Tokenizer.train([], 300, pattern="gpt5"),
+        lambda: TokenizerConfig(pattern="gpt5"),
+    ):
         with pytest.raises(TokenizerError, match="there is no pattern 'gpt5': give 'gpt2' or 'gpt4'"):
             make()
 
@@ -402,7 +413,10 @@ def damage(change):
         (damage(lambda data: data.update(pre_tokenizer=None)), "pre-tokenizer"),
         (damage(lambda data: data.update(pre_tokenizer={})), "pre-tokenizer"),
         (damage(lambda data: data["pre_tokenizer"].update(use_regex=False)), "pre-tokenizer"),
-        (damage(lambda data: data.update(pre_tokenizer={"type": "Sequence", "pretokenizers": [data["pre_tokenizer"]]})), "pre-tokenizer"),
+        (
+            damage(lambda data: data.update(pre_tokenizer={"type": "Sequence", "pretokenizers": [data["pre_tokenizer"]]})),
+            "pre-tokenizer",
+        ),
         (damage(lambda data: data["added_tokens"][0].update(special=False)), "not marked as special"),
         (damage(lambda data: data.update(post_processor={"type": "TemplateProcessing"})), "post-processor TemplateProcessing adds"),
         (damage(lambda data: data["model"].update(dropout=0.1)), "dropout"),
@@ -543,7 +557,9 @@ def tiktoken_gpt2(gpt2_folder):
     tiktoken = pytest.importorskip("tiktoken")
     from tiktoken.load import data_gym_to_mergeable_bpe_ranks
 
-    ranks = data_gym_to_mergeable_bpe_ranks(vocab_bpe_file=str(gpt2_folder / "merges.txt"), encoder_json_file=str(gpt2_folder / "vocab.json"))
+    ranks = data_gym_to_mergeable_bpe_ranks(
+        vocab_bpe_file=str(gpt2_folder / "merges.txt"), encoder_json_file=str(gpt2_folder / "vocab.json")
+    )
     return tiktoken.Encoding("gpt2", pat_str=PATTERNS["gpt2"], mergeable_ranks=ranks, special_tokens={END_OF_TEXT: 50256})
 
 

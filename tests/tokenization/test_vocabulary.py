@@ -112,8 +112,7 @@ def test_a_merge_of_a_token_with_itself_counts_twice():
     merges = [(a, a), (256, a)]
     counts = encoded_counts({"aaa": 1, "aaaaa": 10}, merges)
     for k in range(3):
-        assert (undo_merges(counts, merges, 256 + k)[: 256 + k]
-                == brute_counts(["aaa"] + ["aaaaa"] * 10, merges[:k])).all()
+        assert (undo_merges(counts, merges, 256 + k)[: 256 + k] == brute_counts(["aaa"] + ["aaaaa"] * 10, merges[:k])).all()
 
 
 def test_no_merges_and_no_text():

@@ -24,8 +24,10 @@ def test_processes_share_a_batch_and_batches_depend_on_the_step_alone(world, ste
     whole = TokenWindows(np.arange(500, dtype=np.uint16), 8, 4, seed=3)
     for earlier in range(step):
         whole.batch(earlier)
-    parts = [TokenWindows(np.arange(500, dtype=np.uint16), 8, 4, seed=3, rank=rank, world_size=world).batch(step)[0]
-             for rank in range(world)]
+    parts = [
+        TokenWindows(np.arange(500, dtype=np.uint16), 8, 4, seed=3, rank=rank, world_size=world).batch(step)[0]
+        for rank in range(world)
+    ]
     assert sorted(torch.cat(parts).tolist()) == sorted(whole.batch(step)[0].tolist())
 
 
@@ -42,9 +44,15 @@ def test_seeds_differ():
     assert starts[0] != starts[1]
 
 
-@pytest.mark.parametrize("arguments, message", [
-    ((100, 64, 4, 0, 1), "hold fewer than 4 windows of 64: give at least 320 tokens"), ((100, 0, 4, 0, 1), "at least 1"),
-    ((1000, 8, 4, 2, 2), "rank 2 of 2"), ((1000, 8, 4, 0, 3), "divide evenly")])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ((100, 64, 4, 0, 1), "hold fewer than 4 windows of 64: give at least 320 tokens"),
+        ((100, 0, 4, 0, 1), "at least 1"),
+        ((1000, 8, 4, 2, 2), "rank 2 of 2"),
+        ((1000, 8, 4, 0, 3), "divide evenly"),
+    ],
+)
 def test_sizes_that_do_not_fit(arguments, message):
     with pytest.raises(ValueError, match=message):
         check_loader(*arguments)

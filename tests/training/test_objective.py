@@ -9,8 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmbook.training.objective import (
-    IGNORED, bits_per_byte, check_targets, cross_entropy, linear_cross_entropy, linear_cross_entropy_chunk, log_sum_exp,
-    perplexity)
+    IGNORED,
+    bits_per_byte,
+    check_targets,
+    cross_entropy,
+    linear_cross_entropy,
+    linear_cross_entropy_chunk,
+    log_sum_exp,
+    perplexity,
+)
 
 
 def draw(rows, width, vocabulary, seed=0, dtype=torch.float32):

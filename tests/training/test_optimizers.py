@@ -6,7 +6,16 @@ from torch import nn
 
 from llmbook.architecture.transformer import ModelConfig, Transformer
 from llmbook.training.optimizers import (
-    AdamW, Muon, adamw_state, adamw_update, build_optimizers, check_rates, muon_update, orthogonalize, split_parameters)
+    AdamW,
+    Muon,
+    adamw_state,
+    adamw_update,
+    build_optimizers,
+    check_rates,
+    muon_update,
+    orthogonalize,
+    split_parameters,
+)
 
 
 def trained(make_optimizer, bias, steps=30):
@@ -70,13 +79,30 @@ def test_muon_scales_tall_matrices():
 
 def test_first_adamw_step_is_the_rate():
     parameter, state = torch.zeros(3), adamw_state({}, torch.zeros(3))
-    adamw_update(parameter, torch.tensor([1e-3, -5.0, 1e5]), state["exp_avg"], state["exp_avg_sq"], int(state["step"]),
-                 lr=0.1, betas=(0.9, 0.95), eps=1e-12, weight_decay=0.0)
+    adamw_update(
+        parameter,
+        torch.tensor([1e-3, -5.0, 1e5]),
+        state["exp_avg"],
+        state["exp_avg_sq"],
+        int(state["step"]),
+        lr=0.1,
+        betas=(0.9, 0.95),
+        eps=1e-12,
+        weight_decay=0.0,
+    )
     torch.testing.assert_close(parameter, torch.tensor([-0.1, 0.1, -0.1]))
 
 
-@pytest.mark.parametrize("make", [lambda p: AdamW(p, lr=-1), lambda p: AdamW(p, betas=(0.9, 1.0)), lambda p: Muon(p, momentum=1),
-                                  lambda p: AdamW(p, weight_decay=float("nan")), lambda p: check_rates(lr=float("inf"))])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: AdamW(p, lr=-1),
+        lambda p: AdamW(p, betas=(0.9, 1.0)),
+        lambda p: Muon(p, momentum=1),
+        lambda p: AdamW(p, weight_decay=float("nan")),
+        lambda p: check_rates(lr=float("inf")),
+    ],
+)
 def test_bad_hyperparameters(make):
     with pytest.raises(ValueError, match="give"):
         make([nn.Parameter(torch.zeros(2, 2))])

@@ -10,8 +10,20 @@ from llmbook.architecture.transformer import ModelConfig, Transformer
 from llmbook.preliminaries.workspace import Workspace, WorkspaceError
 from llmbook.tokenization.tokenizer import Tokenizer
 from llmbook.training.pretraining import (
-    PRESETS, choose_preset, complete_text, draw_healed, finish_training, heal_prompt, load_base_model, load_model,
-    prepare_shards, pretrain, save_model, train_base_model, training_is_done)
+    PRESETS,
+    choose_preset,
+    complete_text,
+    draw_healed,
+    finish_training,
+    heal_prompt,
+    load_base_model,
+    load_model,
+    prepare_shards,
+    pretrain,
+    save_model,
+    train_base_model,
+    training_is_done,
+)
 
 
 @pytest.fixture(scope="module")
@@ -19,10 +31,16 @@ def small(tmp_path_factory):
     source = tmp_path_factory.mktemp("source")
     for number in range(60):
         lines = "".join(f"    value_{number % 7} = item_{line % 5}(value_{line % 7})\n" for line in range(number % 9 + 3))
-        (source / f"module_{number}.py").write_text(f"def function_{number}(value_{number % 7}):\n{lines}    return value_{number % 7}\n" * 4)
+        (source / f"module_{number}.py").write_text(
+            f"def function_{number}(value_{number % 7}):\n{lines}    return value_{number % 7}\n" * 4
+        )
     tiny = PRESETS["tiny"]
-    return replace(tiny, source=str(source), model=replace(tiny.model, vocab_size=320, context=32),
-                   training=replace(tiny.training, steps=30, precision="float32"))
+    return replace(
+        tiny,
+        source=str(source),
+        model=replace(tiny.model, vocab_size=320, context=32),
+        training=replace(tiny.training, steps=30, precision="float32"),
+    )
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,9 @@ def test_edges():
     assert warmup_cosine(10**9, peak=1, warmup=5, total=10, floor=0.25) == 0.25
 
 
-@pytest.mark.parametrize("bad", [{"warmup": 11}, {"warmup": -1}, {"floor": 2}, {"floor": -0.1}, {"step": -1}, {"total": 0, "warmup": 0}])
+@pytest.mark.parametrize(
+    "bad", [{"warmup": 11}, {"warmup": -1}, {"floor": 2}, {"floor": -0.1}, {"step": -1}, {"total": 0, "warmup": 0}]
+)
 def test_impossible_schedules(bad):
     with pytest.raises(ValueError, match="needs"):
         warmup_cosine(**({"step": 0, "peak": 1, "warmup": 2, "total": 10} | bad))

@@ -16,9 +16,23 @@ from llmbook.preliminaries.workspace import WorkspaceFull
 from llmbook.training.loader import TokenWindows
 from llmbook.training.optimizers import build_optimizers
 from llmbook.training.trainer import (
-    MetricsLog, TrainConfig, Trainer, TrainingDiverged, accumulate_gradients, autocast_to, checkpoint_names, evaluate_bits,
-    fastest_precision, load_checkpoint, machine_choices, progress_bar, read_metrics, restore_training_state, save_checkpoint,
-    training_state)
+    MetricsLog,
+    TrainConfig,
+    Trainer,
+    TrainingDiverged,
+    accumulate_gradients,
+    autocast_to,
+    checkpoint_names,
+    evaluate_bits,
+    fastest_precision,
+    load_checkpoint,
+    machine_choices,
+    progress_bar,
+    read_metrics,
+    restore_training_state,
+    save_checkpoint,
+    training_state,
+)
 
 SHAPE = ModelConfig(vocab_size=64, context=16, width=32, layers=1, heads=2)
 TEXT = np.random.default_rng(0).integers(0, 64, 3000).astype(np.uint16)
@@ -93,8 +107,10 @@ def test_evaluation_against_torch(count):
     model, tokens = Transformer(SHAPE), TEXT[:count]
     row = torch.from_numpy(np.concatenate([tokens[-1:], tokens]).astype(np.int64))
     with torch.no_grad():
-        nats = sum(F.cross_entropy(model(row[None, a : a + 16][:, : count - a])[0], row[a + 1 : a + 17], reduction="sum").item()
-                   for a in range(0, count, 16))
+        nats = sum(
+            F.cross_entropy(model(row[None, a : a + 16][:, : count - a])[0], row[a + 1 : a + 17], reduction="sum").item()
+            for a in range(0, count, 16)
+        )
     assert evaluate_bits(model, tokens, 900, batch_size=3) == pytest.approx(nats / np.log(2) / 900, rel=1e-5)
     assert model.training
 
@@ -199,10 +215,20 @@ def test_metrics_reach_tensorboard(tmp_path):
     np.testing.assert_allclose([item.value for item in events.Scalars("loss")], losses, rtol=1e-5)
 
 
-@pytest.mark.parametrize("fields, message", [
-    ({"steps": 0}, "steps=0"), ({"warmup_steps": 600}, "warmup_steps=600"), ({"micro_batch_size": 3}, "micro_batch_size=3"),
-    ({"precision": "float16"}, "'float16': choose"), ({"optimizer": "sgd"}, "'sgd': choose"), ({"clip_norm": 0}, "clip_norm=0"),
-    ({"final_fraction": 2}, "final_fraction=2"), ({"weight_decay": -1}, "weight_decay=-1"), ({"learning_rate": float("nan")}, "nan")])
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"steps": 0}, "steps=0"),
+        ({"warmup_steps": 600}, "warmup_steps=600"),
+        ({"micro_batch_size": 3}, "micro_batch_size=3"),
+        ({"precision": "float16"}, "'float16': choose"),
+        ({"optimizer": "sgd"}, "'sgd': choose"),
+        ({"clip_norm": 0}, "clip_norm=0"),
+        ({"final_fraction": 2}, "final_fraction=2"),
+        ({"weight_decay": -1}, "weight_decay=-1"),
+        ({"learning_rate": float("nan")}, "nan"),
+    ],
+)
 def test_impossible_settings(fields, message):
     with pytest.raises(ValueError, match=message):
         TrainConfig(**fields)
