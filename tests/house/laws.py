@@ -459,6 +459,7 @@ def no_machine_paths(book: Book) -> list[str]:
 # Module (or a folder of modules) -> what its top level may import besides the standard library and llmbook. The longest
 # matching entry counts. Anything else is imported inside the function that needs it.
 MAY_IMPORT: dict[str, set[str]] = {
+    "preliminaries.settings": set(),
     "preliminaries.workspace": {"filelock"},
     "preliminaries.plotting": set(),
     "data": {"datatrove", "datasketch", "numpy", "tqdm"},
