@@ -77,7 +77,9 @@ class CorpusConfig:
         ValueError: naming the field, its value and the fix.
     """
 
-    source: str = "stdlib"  # a folder or file, `stdlib`, or `hf:OWNER/NAME[:CONFIG[:SPLIT]]`
+    source: str = (
+        "stdlib"  # a folder or file, `stdlib`, or `hf:OWNER/NAME[:CONFIG[:SPLIT]]`
+    )
     quality: bool = True  # apply the rules of Gopher and C4, and those for code
     jaccard_threshold: float = 0.8  # similarity in (0, 1] from which documents are copies
     languages: tuple[str, ...] = ("en",)  # languages of prose that stay; none given: all
@@ -217,7 +219,7 @@ class TrainConfig:
     steps: int = 500  # of the optimizer; with `minutes` they are measured instead
     minutes: float | None = None  # train for about so long on this machine
     batch_size: int = 16  # rows per step, over all processes
-    micro_batch_size: int | None = None  # rows per forward pass; None means all
+    micro_batch_size: int | None = unkeyed(None)  # rows per forward pass; None: all
     optimizer: Literal["muon", "adamw"] = "muon"
     learning_rate: float = 0.02  # peak, for the matrices of the blocks
     table_learning_rate: float = 0.003  # peak, for embeddings, heads and norms
