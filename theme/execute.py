@@ -27,7 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 EXEMPT = "nbval-ignore-output"
 MAY_RAISE = "raises-exception"
-CELL_METADATA = ("tags", "nbgrader")
+CELL_METADATA = ("tags", "mystnb", "nbgrader")
 OUTPUT_METADATA = ("scrapbook",)  # where myst-nb's glue keeps the name of a value
 KERNELSPEC = {"display_name": "python3", "language": "python", "name": "python3"}  # as nbdev-clean would write it
 LANGUAGE_INFO = {"name": "python"}  # a version here would differ between readers
