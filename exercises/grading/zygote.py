@@ -6,6 +6,7 @@ name that a submission could find, and would run what it is sent outside of the 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 class Zygote:
@@ -24,7 +25,7 @@ class Zygote:
     def __init__(self):
         self.socket, theirs = socket.socketpair()
         command = [sys.executable, "-m", "exercises.grading.zygote", str(theirs.fileno())]
-        self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=ROOT, stdin=subprocess.DEVNULL)
+        self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=_ROOT, stdin=subprocess.DEVNULL)
         theirs.close()
 
     def alive(self) -> bool:
@@ -41,11 +42,13 @@ class Zygote:
         return int(answer), Connection(ours.detach())
 
 
-def serve_forks(control: socket.socket) -> None:
+def _serve_forks(control: socket.socket) -> None:
     """Fork a submission's process for each request, until the grader hangs up."""
     from .worker import serve
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children; the kernel removes them
+    gc.collect()
+    gc.freeze()  # the children's garbage collectors need not look through torch, again and again
     while True:
         message, descriptors, *_ = socket.recv_fds(control, 8192, 1)
         if not message:
@@ -65,4 +68,4 @@ def serve_forks(control: socket.socket) -> None:
 
 if __name__ == "__main__":
     with socket.socket(fileno=int(sys.argv[1])) as ours:
-        serve_forks(ours)
+        _serve_forks(ours)

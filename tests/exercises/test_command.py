@@ -45,10 +45,20 @@ def test_each_submission_gets_what_it_earned(graded):
     rows = {row["file"]: row for row in json.loads((out / "report.json").read_text())["submissions"]}
     full = masters()[NAME].points
     lost = full - masters()[NAME].questions[0].points
-    expected = {"Ada's notebook (final) 2.ipynb": full, "wrong.ipynb": lost, "raising.ipynb": lost, "looping.ipynb": lost,
-                "late/tampering.ipynb": 0, "=essay.ipynb": 0}  # fmt: skip
+    expected = {
+        "Ada's notebook (final) 2.ipynb": full,
+        "wrong.ipynb": lost,
+        "raising.ipynb": lost,
+        "looping.ipynb": lost,
+        "late/tampering.ipynb": 0,
+        "=essay.ipynb": 0,
+    }
     assert {name: row["points"] for name, row in rows.items()} == expected
     assert rows["looping.ipynb"]["cells"][0]["status"] == "time limit" and "not a Jupyter notebook" in rows["=essay.ipynb"]["error"]
+    checks = {question.id: [check.id for check in question.checks] for question in masters()[NAME].questions}
+    for name in set(rows) - {"=essay.ipynb"}:  # whatever fails, all questions are graded and all checks run
+        assert {each["id"]: [check["id"] for check in each["checks"]] for each in rows[name]["questions"]} == checks
+        assert rows[name]["max_points"] == full
     first = rows["wrong.ipynb"]["questions"][0]
     assert first["status"] != "correct" and all(check["reason"] for check in first["checks"] if check["status"] != "passed")
     assert f"{full:g}/{full:g}" in table and "not graded" in table
@@ -66,8 +76,16 @@ def test_feedback_explains_escapes_and_keeps_hidden_tests_out(graded):
     assert "grading_seed +" not in page and "BEGIN HIDDEN" not in page and "http" not in page
 
 
-@pytest.mark.parametrize(("arguments", "message"), [(["nowhere"], "is not a folder"), (["tests", "--exercise", "42_nothing"], "there is no exercise"),
-                                                    (["theme/latex"], "holds no file")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "is not a folder"),
+        (["tests", "--exercise", "42_nothing"], "there is no exercise"),
+        (["tests/exercises"], "holds no file"),
+        (["tests", "--only", "softmax"], "Unrecognized options"),
+        (["tests", "--first-failure"], "Unrecognized options"),
+    ],
+)
 def test_mistakes_of_the_caller_get_a_sentence(arguments, message):
     done = run(*arguments)
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
