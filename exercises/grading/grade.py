@@ -18,7 +18,7 @@ import nbformat
 import torch
 
 from .masters import Check, Master, tag
-from .session import DEFAULT_LIMITS, Limits, Remote, Session, Stopped, StudentError
+from .session import DEFAULT_LIMITS, Limits, Remote, Session, Stopped, StudentError, start_zygote
 
 _SEED_NAME = "grading_seed"
 
@@ -245,6 +245,7 @@ def grade(
     if only is not None and (unknown := sorted(set(only) - {question.id for question in questions})):
         raise ValueError(f"{name} has no question {', '.join(map(repr, unknown))}")
     report = Report(path.name, name, max_points=math.fsum(question.points for question in questions))
+    start_zygote()  # before the clock of the submission runs
     submission = _Submission(cells, master.setup, limits)
     seed = secrets.randbits(31)
     try:

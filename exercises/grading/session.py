@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +56,11 @@ class StudentError(Exception):
 _ZYGOTES: list[Zygote] = []  # one in each grading process, from its first submission on
 
 
-def _fork_worker(folder: Path, limits: Limits) -> tuple[int, Connection]:
-    """A process for a submission, and the connection to it."""
+def start_zygote() -> Zygote:
+    """The process from which submissions are forked. The first call takes seconds, which no submission should pay for."""
     if not _ZYGOTES or not _ZYGOTES[0].alive():
         _ZYGOTES[:] = [Zygote()]
-    return _ZYGOTES[0].fork(folder, limits.memory_bytes, limits.threads)
+    return _ZYGOTES[0]
 
 
 class Session:
@@ -71,10 +70,10 @@ class Session:
         self.limits, self.seconds_left = limits, seconds_left
         self.numbers = itertools.count()
         self.reason: tuple[str, str] | None = None
+        self.folder = Path(tempfile.mkdtemp(prefix="submission-")).resolve()
+        self.pid, self.connection = start_zygote().fork(self.folder, limits.memory_bytes, limits.threads)
         self.seconds = _START_SECONDS
         self.deadline = time.monotonic() + self.seconds
-        self.folder = Path(tempfile.mkdtemp(prefix="submission-")).resolve()
-        self.pid, self.connection = _fork_worker(self.folder, limits)
         self.closed = threading.Event()
         self.watch = threading.Thread(target=self._watch, daemon=True)
         self.watch.start()

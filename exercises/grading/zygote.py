@@ -20,13 +20,14 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 class Zygote:
-    """The grader's side: start the process once, and ask it for forks."""
+    """The grader's side: start the process once, and ask it for forks. Waits until the process has imported what it needs."""
 
     def __init__(self):
         self.socket, theirs = socket.socketpair()
         command = [sys.executable, "-m", "exercises.grading.zygote", str(theirs.fileno())]
         self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=_ROOT, stdin=subprocess.DEVNULL)
         theirs.close()
+        self._hear()
 
     def alive(self) -> bool:
         return self.process.poll() is None
@@ -36,10 +37,13 @@ class Zygote:
         ours, theirs = socket.socketpair()
         socket.send_fds(self.socket, [json.dumps([str(folder), memory_bytes, threads]).encode()], [theirs.fileno()])
         theirs.close()
+        return int(self._hear()), Connection(ours.detach())
+
+    def _hear(self) -> bytes:
         answer = self.socket.recv(64)
         if not answer:
             raise RuntimeError("the process from which submissions are forked has ended")
-        return int(answer), Connection(ours.detach())
+        return answer
 
 
 def _serve_forks(control: socket.socket) -> None:
@@ -49,6 +53,7 @@ def _serve_forks(control: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children; the kernel removes them
     gc.collect()
     gc.freeze()  # the children's garbage collectors need not look through torch, again and again
+    control.sendall(b"ready")
     while True:
         message, descriptors, *_ = socket.recv_fds(control, 8192, 1)
         if not message:

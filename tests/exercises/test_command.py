@@ -8,15 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from exercises.grading.command import main
 from exercises.grading.masters import masters, student_text, tag, with_answers
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "03_attention"
-
-
-def run(*arguments):
-    command = [sys.executable, "-m", "exercises.grading", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +28,11 @@ def graded(tmp_path_factory):
     hand_in("Ada's notebook (final) 2.ipynb", right)
     hand_in("wrong.ipynb", right | {"softmax": "def softmax(x, dim=-1):\n    return x"})
     hand_in("raising.ipynb", right | {"softmax": "raise RuntimeError('<b>no</b>')"})
-    hand_in("looping.ipynb", right | {"softmax": "while True: pass"})
+    hand_in("looping.ipynb", right | {"softmax": "import time\nwhile True: time.sleep(0.1)"})
     hand_in("late/tampering.ipynb", {"softmax": "torch.allclose = lambda *a, **k: True\ndef softmax(x, dim=-1):\n    return x"})
     (folder / "=essay.ipynb").write_text("Dear teacher,")
-    done = run(folder, "--cell-seconds", 15, "--no-hidden-source")
+    command = [sys.executable, "-m", "exercises.grading", str(folder), "--cell-seconds", "15", "--no-hidden-source"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout, folder.parent / "graded"
 
@@ -86,9 +83,14 @@ def test_feedback_explains_escapes_and_keeps_hidden_tests_out(graded):
         (["tests", "--first-failure"], "Unrecognized options"),
     ],
 )
-def test_mistakes_of_the_caller_get_a_sentence(arguments, message):
-    done = run(*arguments)
-    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+def test_mistakes_of_the_caller_get_a_sentence(arguments, message, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["grading", *arguments])
+    try:
+        code = main()
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2 and message in capsys.readouterr().err
 
 
 def test_the_student_notebook_has_a_stub_for_every_question():
