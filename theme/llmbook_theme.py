@@ -6,6 +6,7 @@
 - A cell whose metadata says that it draws a figure shows the figure, and folds its code under it.
 - Figures carry the number of their chapter; a table that a cell returns is set as one in the PDF.
 - The directive `llmbook-api` writes the reference of one subpackage from its docstrings.
+- The PDF shows what the HTML folds.
 - Chapters of the PDF carry the number of their folder.
 - The LaTeX preamble and title page of `theme/latex/` are put in place for the PDF.
 """
@@ -22,6 +23,7 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 
 THEME = Path(__file__).resolve().parent
@@ -271,6 +273,17 @@ def dress_docstring(app: Sphinx, what: str, name: str, thing: object, options, l
 # ---------------------------------------------------------------- PDF
 
 
+class ShowFolded(SphinxPostTransform):
+    """Show in the PDF what the HTML folds: a transform of jupyter-book's would drop the inputs and outputs of these cells."""
+
+    default_priority = 399  # jupyter-book's has 400
+    formats = ("latex",)
+
+    def run(self, **options) -> None:
+        for cell in self.document.findall(nodes.container):
+            cell["classes"] = [name for name in cell["classes"] if not name.startswith("tag_hide-")]
+
+
 def configure(app: Sphinx, config) -> None:
     """Set what depends on where this file lies."""
     config.mathjax_path = MATHJAX
@@ -307,6 +320,7 @@ def number_chapter(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def setup(app: Sphinx) -> dict:
+    app.setup_extension("sphinx.ext.autodoc")
     app.connect("config-inited", configure, priority=100)  # before sphinx-jupyterbook-latex appends to the preamble
     app.connect("builder-inited", copy_mathjax)
     app.connect("html-page-context", dress_page, priority=900)
@@ -319,6 +333,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("html-collect-pages", renew_module_pages, priority=400)
     app.connect("build-finished", remove_orphans)
     app.add_directive("llmbook-api", ApiReference)
+    app.add_post_transform(ShowFolded)
     app.connect("autodoc-process-docstring", dress_docstring, priority=400)  # before napoleon
     app.connect("doctree-read", number_chapter)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -322,8 +322,10 @@ FORBIDDEN_TAGS = {
     "nbval-skip": "run the cell",
     "skip-execution": "run the cell",
     "nbval-raises-exception": f"use `{normaliser.MAY_RAISE}`",
-    "remove-cell": "what runs is shown; fold it with `hide-input` if it is long",
-    "remove-input": "what runs is shown; fold it with `hide-input` if it is long",
+    **dict.fromkeys(
+        [f"remove{joint}{part}" for joint in "-_" for part in ("cell", "input", "output")],
+        "what runs is shown; fold it with `hide-input` or `hide-output` if it is long",
+    ),
 }
 
 
