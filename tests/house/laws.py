@@ -463,6 +463,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "preliminaries.workspace": {"filelock"},
     "preliminaries.plotting": set(),
     "data": {"datatrove", "datasketch", "numpy", "tqdm"},
+    "data.held_out": set(),
     "tokenization.text": {"regex"},
     "tokenization.bpe": {"regex"},
     "tokenization.encoding": {"regex"},
