@@ -37,7 +37,7 @@ help:
 	@echo "make pdf       the book as a PDF (needs XeLaTeX; says which packages)"
 	@echo "make lab       JupyterLab on the chapters"
 	@echo "make export    write llmbook/ from the notebooks"
-	@echo "make execute   run the notebooks and store their outputs   [NB=path] [FRESH=1]"
+	@echo "make execute   run the notebooks and store their outputs   [NB=path] [FRESH=1] [TIMES=1]"
 	@echo "make exercises make the students' notebooks from the masters"
 	@echo "make grade     grade a folder of notebooks   SUBMISSIONS=folder [EXERCISE=03_attention] [GRADE_FLAGS=--no-hidden-source]"
 	@echo "make clean     remove what was built (keeps .venv and the workspace)"
@@ -62,18 +62,18 @@ $(READY): pyproject.toml constraints.txt
 # ---------------------------------------------------------------- the book
 
 book: $(READY)
-	@$(BIN)/python theme/build.py html $(BOOK_FLAGS)
+	@$(BIN)/python -m tools.build html $(BOOK_FLAGS)
 
 pdf: $(READY)
-	@$(BIN)/python theme/build.py pdf $(BOOK_FLAGS)
+	@$(BIN)/python -m tools.build pdf $(BOOK_FLAGS)
 
 # ---------------------------------------------------------------- notebooks
 
 export: $(READY)
-	@$(BIN)/python theme/export.py
+	@$(BIN)/python -m tools.export
 
 execute: export
-	@$(BIN)/python theme/execute.py $(if $(FRESH),--fresh) $(NB)
+	@$(BIN)/python -m tools.execute $(if $(FRESH),--fresh) $(if $(TIMES),--times) $(NB)
 
 lab: $(READY)
 	@$(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/chapters
@@ -93,7 +93,7 @@ grade: $(READY)
 test: $(READY)
 	@failed=; start=$$SECONDS; \
 	echo "== export: llmbook/ is what the notebooks say"; \
-	$(BIN)/python theme/export.py --check || failed="$$failed export"; \
+	$(BIN)/python -m tools.export --check || failed="$$failed export"; \
 	echo "== house: the laws of CONTRIBUTING.md"; \
 	MPLBACKEND=Agg $(BIN)/python -m pytest -q -n $(WORKERS) tests/house $(PYTEST_FLAGS) || failed="$$failed house"; \
 	echo "== chapters: every cell runs and prints what is stored"; \

@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shutil
+import sys
 from pathlib import Path
 
 from docutils import nodes
@@ -23,6 +24,10 @@ from sphinx.util.docutils import SphinxDirective
 
 THEME = Path(__file__).resolve().parent
 ROOT = THEME.parent
+sys.path.append(str(ROOT))  # Sphinx finds this file by its folder; the tools lie beside it
+
+from tools import toc  # noqa: E402
+
 MATHJAX = "mathjax/es5/tex-mml-chtml.js"
 # What tex-mml-chtml.js may load later: fonts, TeX extensions, the menu, accessibility.
 MATHJAX_PARTS = ("tex-mml-chtml.js", "output/chtml", "input/tex/extensions", "ui", "a11y", "sre")
@@ -164,17 +169,6 @@ def remove_orphans(app: Sphinx, error: Exception | None) -> None:
 # ---------------------------------------------------------------- API reference
 
 
-def toc_notebooks() -> list[str]:
-    """Return the notebooks' paths without ending, in the order of the table of contents."""
-    entries = re.findall(r"^\s*- file:\s*(chapters/\S+)", (ROOT / "_toc.yml").read_text(encoding="utf-8"), flags=re.M)
-    return [entry for entry in entries if (ROOT / f"{entry}.ipynb").exists()]
-
-
-def module_of(notebook: str) -> str:
-    """`chapters/03_attention/01_causal` -> `attention.causal`."""
-    return ".".join(re.sub(r"^\d+_", "", part) for part in notebook.split("/")[1:])
-
-
 class ApiReference(SphinxDirective):
     """`{llmbook-api} attention`: every public name of a subpackage, by module, in the order of the book."""
 
@@ -183,8 +177,8 @@ class ApiReference(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         self.env.note_dependency(str(ROOT / "_toc.yml"))
         lines = []
-        for notebook in toc_notebooks():
-            module = module_of(notebook)
+        for notebook in toc.notebooks():
+            module = toc.module_of(notebook)
             if module.split(".")[0] != self.arguments[0]:
                 continue
             lines += [f"## `{module.split('.')[-1]}`", "", f"Developed in [](/{notebook}.ipynb).", ""]

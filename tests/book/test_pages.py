@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tools import toc
+
 ROOT = Path(__file__).resolve().parents[2]
 HTML = ROOT / "_build" / "html"
 WIDTHS = (360, 768, 1440)
@@ -21,18 +23,14 @@ CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrom
 needs_chromium = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="needs Chromium")
 
 
-def toc_pages() -> list[str]:
-    return re.findall(r"^\s*(?:- file|root):\s*(\S+)", (ROOT / "_toc.yml").read_text(encoding="utf-8"), flags=re.M)
-
-
 def module_pages() -> list[str]:
     modules = (path.relative_to(ROOT).with_suffix("") for path in sorted((ROOT / "llmbook").rglob("*.py")))
     return [f"_modules/{module}" for module in modules if not module.name.startswith("_")]
 
 
-TOC = toc_pages()
-CHAPTERS = [page for page in TOC if re.fullmatch(r"chapters/\w+/index", page)]
-NOTEBOOKS = [page for page in TOC if (ROOT / f"{page}.ipynb").exists()]
+TOC = toc.entries()
+CHAPTERS = toc.chapters()
+NOTEBOOKS = toc.notebooks()
 PAGES = [*TOC, *module_pages(), "search", "genindex", "py-modindex"]
 # A word that a reader of the chapter would look for, and that its pages must come up under.
 TERMS = {"00_preliminaries": "atomic", "01_data": "MinHash", "02_tokenization": "merges", "03_attention": "softmax",
@@ -42,7 +40,7 @@ TERMS = {"00_preliminaries": "atomic", "01_data": "MinHash", "02_tokenization": 
 @pytest.fixture(scope="session")
 def book() -> Path:
     """Build the book, and return its folder."""
-    done = subprocess.run([sys.executable, ROOT / "theme" / "build.py", "html"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "tools.build", "html"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return HTML
 
@@ -249,7 +247,7 @@ def test_badge_leads_to_the_module(page, book, notebook):
     count = badges.count()
     assert count, "the notebook exports, but no badge says so"
     module = badges.last.inner_text()
-    assert module == "llmbook." + ".".join(re.sub(r"^\d+_", "", part) for part in notebook.split("/")[1:])
+    assert module == f"llmbook.{toc.module_of(notebook)}"
     targets = {badges.nth(i).get_attribute("href") for i in range(count)}
     badges.last.click()
     page.wait_for_url("**/_modules/**")
@@ -302,7 +300,7 @@ def test_the_reference_holds_every_public_function_and_class(book):
             re.findall(r'<dt class="sig[^"]*"[^>]*\sid="(llmbook[^"]+)"', page.read_text(encoding="utf-8")), page
         )
     for notebook in NOTEBOOKS:
-        module = ".".join(re.sub(r"^\d+_", "", part) for part in notebook.split("/")[1:])
+        module = toc.module_of(notebook)
         source = (ROOT / "llmbook" / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8")
         for name in re.findall(r"^(?:def|class) ([a-zA-Z]\w*)", source, flags=re.M):
             assert f"llmbook.{module}.{name}" in objects, f"llmbook.{module}.{name} is not in the reference"

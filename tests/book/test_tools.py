@@ -1,6 +1,5 @@
 """The tools behind `make book` and `make pdf`, where a mistake of theirs would hide a mistake of the book."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -8,14 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tools import build, toc
+
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "theme"))
 
-
-def tool(name: str):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "theme" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from llmbook_theme import directives_of  # noqa: E402
 
 
 def test_a_missing_glyph_code_in_the_margin_and_a_broken_link_are_reported():
@@ -25,7 +22,7 @@ def test_a_missing_glyph_code_in_the_margin_and_a_broken_link_are_reported():
         "Overfull \\hbox (0.4pt too wide) in paragraph at lines 20--22\n"
         "LaTeX Warning: Hyper reference `api/x::doc' on page 7 undefined on input line 9.\n"
     )
-    assert tool("build").latex_problems(log) == [
+    assert build.latex_problems(log) == [
         "no glyph for \u2603 in DejaVu Sans Mono: see theme/latex/fonts.tex",
         "a line is 51 pt too wide in paragraph at lines 10--12: shorten it, or give it a place to break",
         "a link leads nowhere: api/x::doc",
@@ -33,8 +30,8 @@ def test_a_missing_glyph_code_in_the_margin_and_a_broken_link_are_reported():
 
 
 def test_make_pdf_names_the_packages_when_latex_is_missing(tmp_path):
-    command = [sys.executable, ROOT / "theme" / "build.py", "pdf"]
-    done = subprocess.run(command, env={**os.environ, "PATH": str(tmp_path)}, capture_output=True, text=True)
+    command = [sys.executable, "-m", "tools.build", "pdf"]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "PATH": str(tmp_path)}, capture_output=True, text=True)
     assert done.returncode == 1 and "apt-get install" in done.stderr and "texlive-xetex" in done.stderr
 
 
@@ -52,7 +49,18 @@ def test_make_refuses_a_python_that_is_too_old_or_missing(tmp_path, version):
 
 
 def test_directives_are_taken_from_the_top_of_a_cell_only():
-    split = tool("llmbook_theme").directives_of
-    assert split("#| default_exp a.b") == ({"default_exp": "a.b"}, "")
-    assert split("#| export\nx = 1\n#| y") == ({"export": ""}, "x = 1\n#| y")
-    assert split("x = 1") == ({}, "x = 1")
+    assert directives_of("#| default_exp a.b") == ({"default_exp": "a.b"}, "")
+    assert directives_of("#| export\nx = 1\n#| y") == ({"export": ""}, "x = 1\n#| y")
+    assert directives_of("x = 1") == ({}, "x = 1")
+
+
+def test_the_table_of_contents_is_read_in_its_order(tmp_path):
+    (tmp_path / "_toc.yml").write_text(
+        "root: index\nparts:\n  - chapters:\n      - file: chapters/01_a/index\n        sections:\n"
+        "          - file: chapters/01_a/02_b.ipynb\n          - file: chapters/01_a/01_c\n  - chapters:\n      - file: end\n"
+    )
+    (tmp_path / "chapters" / "01_a").mkdir(parents=True)
+    (tmp_path / "chapters" / "01_a" / "02_b.ipynb").touch()
+    assert toc.entries(tmp_path) == ["index", "chapters/01_a/index", "chapters/01_a/02_b", "chapters/01_a/01_c", "end"]
+    assert toc.notebooks(tmp_path) == ["chapters/01_a/02_b"] and toc.chapters(tmp_path) == ["chapters/01_a/index"]
+    assert toc.module_of("chapters/01_a/02_b") == toc.module_of("chapters/01_a/02_b.ipynb") == "a.b"

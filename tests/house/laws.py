@@ -7,7 +7,6 @@ process of its own.
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import os
 import re
@@ -17,27 +16,20 @@ import sys
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
+
+from tools import execute as normaliser
+from tools import export as exporter
+from tools import toc
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_EXEMPT_SHARE = 0.15
 MAX_CELL_LINES = 40
+MAX_CLASS_LINES = 80  # of a cell that holds one class and nothing else
 MAX_MEDIAN_LINES = 6
 MAX_COLUMNS = 92
 MAX_SIGNIFICANT_DIGITS = 4
-
-
-def _tool(name: str) -> ModuleType:
-    """Load a script of theme/ as a module."""
-    spec = importlib.util.spec_from_file_location(f"llmbook_{name}", ROOT / "theme" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-normaliser = _tool("execute")
-exporter = _tool("export")
+MAX_SECONDS = 60
+MAX_MINUTES_TOGETHER = 25
 
 
 # ---------------------------------------------------------------- reading a book
@@ -96,8 +88,7 @@ class Notebook:
     @property
     def module(self) -> str:
         """The module that the path demands: numbers dropped, folders mirrored."""
-        parts = Path(self.path).with_suffix("").parts[1:]
-        return ".".join(re.sub(r"^\d+_", "", part) for part in parts)
+        return toc.module_of(self.path)
 
     def at(self, cell: Cell) -> str:
         return f"{self.path}, cell {cell.number}"
@@ -113,9 +104,8 @@ class Book:
         chapters = self.root / "chapters"
         paths = sorted(p for p in chapters.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
         found = [Notebook(p.relative_to(self.root).as_posix(), p.read_text(encoding="utf-8")) for p in paths]
-        toc = self.root / "_toc.yml"
-        self.toc = normaliser.toc_entries(toc) if toc.exists() else []
-        order = {entry.removesuffix(".ipynb"): position for position, entry in enumerate(self.toc)}
+        self.toc = toc.entries(self.root)
+        order = {entry: position for position, entry in enumerate(self.toc)}
         self.order = {n.path: order[n.path.removesuffix(".ipynb")] for n in found if n.path.removesuffix(".ipynb") in order}
         self.notebooks = sorted(found, key=lambda n: (self.order.get(n.path, len(order)), n.path))
 
@@ -376,6 +366,13 @@ def has_assert(cell: Cell) -> bool:
         return False
 
 
+def is_one_class(cell: Cell) -> bool:
+    try:
+        return [type(node) for node in cell.tree().body] == [ast.ClassDef]
+    except SyntaxError:
+        return False
+
+
 def law5_truth(book: Book) -> list[str]:
     """Every output is compared, or exempt by one tag and supported by an assert; cells are short."""
     found = []
@@ -401,8 +398,8 @@ def law5_truth(book: Book) -> list[str]:
                     f"{notebook.at(cell)}: a comment switches nbval off; only the tag `{normaliser.EXEMPT}` exempts, and only "
                     "from the comparison"
                 )
-            if cell.lines > MAX_CELL_LINES:
-                found.append(f"{notebook.at(cell)}: has {cell.lines} lines, more than {MAX_CELL_LINES}; split it")
+            if cell.lines > (limit := MAX_CLASS_LINES if is_one_class(cell) else MAX_CELL_LINES):
+                found.append(f"{notebook.at(cell)}: has {cell.lines} lines, more than {limit}; split it")
             found += _long_lines(notebook, cell)
             if not cell.exempt:
                 found += _volatile_outputs(notebook, cell)
@@ -600,3 +597,26 @@ def law7_imports(book: Book) -> list[str]:
         f"{name}: does not import with only what it may need ({reason}); move the import into the function"
         for name, reason in failed.items()
     ]
+
+
+# ---------------------------------------------------------------- Law 8: a notebook is run while one waits
+
+
+def law8_time(book: Book) -> list[str]:
+    """A notebook takes at most a minute on two cores, all of them together less than 25."""
+    found, together = [], 0.0
+    for notebook in book.notebooks:
+        seconds = normaliser.stored_run(notebook.nb).get("seconds")
+        if seconds is None:
+            found.append(f"{notebook.path}: stores no seconds; run `make execute NB={notebook.path}` and commit the result")
+        elif seconds > MAX_SECONDS:
+            found.append(
+                f"{notebook.path}: took {seconds:g} s, more than {MAX_SECONDS}; make it smaller, or record a benchmark in "
+                "benchmarks/ and quote it. If the machine was busy, measure again: `make execute TIMES=1 NB=...`"
+            )
+        together += seconds or 0
+    if together >= 60 * MAX_MINUTES_TOGETHER:
+        found.append(
+            f"all notebooks together took {together / 60:.1f} minutes, not less than {MAX_MINUTES_TOGETHER}; shorten the longest"
+        )
+    return found

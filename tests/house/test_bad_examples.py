@@ -22,11 +22,12 @@ def stream(text: str, name: str = "stdout") -> dict:
     return {"output_type": "stream", "name": name, "text": text}
 
 
-def notebook_text(cells: list[dict], measured: bool = True) -> str:
+def notebook_text(cells: list[dict], measured: bool = True, seconds: float = 2.5) -> str:
     nb = normaliser.normalise({"cells": cells, "metadata": {}})
-    if measured and (hashes := normaliser.code_hashes(nb)):
-        nb["metadata"]["llmbook"] = {"measured": hashes}
-    return normaliser.dumps(nb)
+    if measured:
+        run = {"code": normaliser.code_hash(nb), "seconds": seconds}
+        nb["metadata"]["llmbook"] = {"measured": normaliser.code_hashes(nb), "run": run}
+    return normaliser.dumps(normaliser.normalise(nb))
 
 
 GOOD = {
@@ -207,9 +208,12 @@ def test_law4_fails_on_a_stale_and_on_a_missing_module(good, book_of):
 
 def test_the_check_of_make_test_fails_on_a_difference_and_make_export_cures_it(good, book_of):
     book = book_of(good)
-    (book.root / "theme").mkdir()
-    script = shutil.copy2(laws.ROOT / "theme" / "export.py", book.root / "theme")
-    run = lambda *options: subprocess.run([sys.executable, script, *options], capture_output=True, text=True)  # noqa: E731
+    (book.root / "tools").mkdir()
+    script = shutil.copy2(laws.ROOT / "tools" / "export.py", book.root / "tools")
+
+    def run(*options: str) -> subprocess.CompletedProcess:
+        return subprocess.run([sys.executable, script, *options], capture_output=True, text=True)
+
     assert run("--check").returncode == 0
     (book.root / "llmbook" / "first" / "stray.py").write_text("x = 1\n")
     failed = run("--check")
@@ -229,12 +233,14 @@ def spoil(text: str, change) -> str:
         lambda nb: nb["cells"][1].update(execution_count=7),
         lambda nb: nb["cells"][1].update(execution_count=None),
         lambda nb: nb["cells"][1]["metadata"].update(execution={"iopub": "2026"}),
+        lambda nb: nb["metadata"]["llmbook"]["run"].update(date="2026"),
+        lambda nb: nb["metadata"]["llmbook"].update(mood="good"),
         lambda nb: nb["metadata"]["language_info"].update(version="3.11.7"),
         lambda nb: nb["metadata"]["kernelspec"].update(name="my-kernel"),
         lambda nb: nb["cells"][3]["outputs"].append({"name": "stdout", "output_type": "stream", "text": ["more\n"]}),
         lambda nb: nb["cells"][3].pop("id"),
     ],
-    ids=["count", "no count", "timing", "version", "kernel", "split stream", "no id"],
+    ids=["count", "no count", "timing", "date", "key", "version", "kernel", "split stream", "no id"],
 )
 def test_law4_fails_on_a_notebook_that_is_not_in_normal_form(good, book_of, change):
     good[BASE] = spoil(notebook_text(good[BASE]), change)
@@ -244,6 +250,12 @@ def test_law4_fails_on_a_notebook_that_is_not_in_normal_form(good, book_of, chan
 def test_law4_fails_on_a_measured_output_whose_code_has_changed(good, book_of):
     good[BASE].append(code("print(1)", tags=[normaliser.EXEMPT], outputs=[stream("1\n")]))
     book_of(good)
+    good[BASE] = spoil(notebook_text(good[BASE]), lambda nb: nb["cells"][4].update(source=["assert root(1.0) == 1"]))
+    only(laws.law4_normal_form(book_of(good)), "is not in normal form")
+
+
+def test_law4_fails_on_code_that_has_changed_since_it_ran(good, book_of):
+    assert laws.law4_normal_form(book_of(good)) == []
     good[BASE] = spoil(notebook_text(good[BASE]), lambda nb: nb["cells"][4].update(source=["assert root(1.0) == 1"]))
     only(laws.law4_normal_form(book_of(good)), "is not in normal form")
 
@@ -294,7 +306,9 @@ def test_law5_fails_on_an_exempt_cell_without_an_assert_beside_it(good, book_of,
             code("plot()", outputs=[{"output_type": "display_data", "metadata": {}, "data": {"image/png": "aGk="}}]),
             "stores a picture",
         ),
-        (code("\n".join(f"x{i} = {i}" for i in range(41))), "has 41 lines"),
+        (code("\n".join(f"x{i} = {i}" for i in range(41))), "has 41 lines, more than 40"),
+        (code("class A:\n" + "\n".join(f"    x{i} = {i}" for i in range(80))), "has 81 lines, more than 80"),
+        (code("y = 1\nclass A:\n" + "\n".join(f"    x{i} = {i}" for i in range(39))), "has 41 lines, more than 40"),
         (code(f"assert root(4.0) == 2\n# {'x' * 91}"), "cell 8, line 2: has 93 columns, more than 92"),
     ],
 )
@@ -348,6 +362,22 @@ def test_law7_fails_on_an_import_that_needs_a_blocked_package_indirectly(good, b
     monkeypatch.setitem(laws.MAY_IMPORT, "second", set())
     good[BASE][1] = code("#| export\nimport math\n__import__('tqdm')")
     only(laws.law7_imports(book_of(good)), "llmbook.first.base: does not import", "llmbook.second.user: does not import")
+
+
+# ---------------------------------------------------------------- Law 8
+
+
+def test_law8_fails_on_a_notebook_without_seconds_and_on_a_slow_one(good, book_of):
+    assert laws.law8_time(book_of(good)) == []
+    good[BASE] = notebook_text(good[BASE], measured=False)
+    good[USER] = notebook_text(good[USER], seconds=60.1)
+    only(laws.law8_time(book_of(good)), f"{BASE}: stores no seconds", f"{USER}: took 60.1 s, more than 60")
+
+
+def test_law8_fails_on_many_notebooks_that_take_25_minutes_together(good, book_of):
+    for number in range(2, 27):
+        good[f"chapters/02_second/{number:02d}_user.ipynb"] = notebook_text(good[USER], seconds=60.0)
+    only(laws.law8_time(book_of(good, export=False)), "together took 25.1 minutes, not less than 25")
 
 
 # ---------------------------------------------------------------- the normaliser

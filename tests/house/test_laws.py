@@ -15,6 +15,7 @@ LAWS = [
     laws.no_machine_paths,
     laws.law7_static,
     laws.law7_imports,
+    laws.law8_time,
 ]
 
 

@@ -1,7 +1,7 @@
 """Render the book from the outputs stored in its notebooks.
 
-    python theme/build.py html [jupyter-book flags]
-    python theme/build.py pdf  [jupyter-book flags]
+    python -m tools.build html [jupyter-book flags]
+    python -m tools.build pdf  [jupyter-book flags]
 
 With `-W -n --keep-going` every warning is an error, as on every commit. The PDF also fails on a missing glyph and on code
 that runs out of the margin.
