@@ -459,6 +459,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "preliminaries.settings": set(),
     "preliminaries.workspace": {"filelock"},
     "preliminaries.plotting": set(),
+    "preliminaries.measuring": set(),
     "data": {"datatrove", "datasketch", "numpy", "tqdm"},
     "data.held_out": set(),
     "tokenization.text": {"regex"},
