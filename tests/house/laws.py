@@ -557,8 +557,8 @@ def law7_static(book: Book) -> list[str]:
             for name in (name.split(".")[0] for name in names):
                 if name not in sys.stdlib_module_names and name not in allowed | {"llmbook", "__future__"}:
                     found.append(
-                        f"llmbook.{module}: imports `{name}` at its top level, which it may not need ({sorted(allowed) or 'nothing'} "
-                        "allowed); import it inside the function that uses it"
+                        f"llmbook.{module}: imports `{name}` at its top level, which it may not need "
+                        f"({sorted(allowed) or 'nothing'} allowed); import it inside the function that uses it"
                     )
     return found
 

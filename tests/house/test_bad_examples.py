@@ -337,7 +337,14 @@ def test_an_output_that_names_a_folder_of_the_machine_fails(good, book_of, path)
 # ---------------------------------------------------------------- Law 7
 
 
-@pytest.mark.parametrize("line", ["import tqdm", "from datatrove.data import Document", "try:\n    import torch\nexcept ImportError:\n    torch = None"])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import tqdm",
+        "from datatrove.data import Document",
+        "try:\n    import torch\nexcept ImportError:\n    torch = None",
+    ],
+)
 def test_law7_fails_on_a_heavy_import_at_the_top_level(good, book_of, monkeypatch, line):
     monkeypatch.setitem(laws.MAY_IMPORT, "first", set())
     monkeypatch.setitem(laws.MAY_IMPORT, "second", set())
