@@ -175,7 +175,8 @@ def _tie_order(ties: str) -> dict[str, str] | None:
         ValueError: for another rule.
     """
     if ties not in _TIES:
-        raise ValueError(f"ties go to the {_TIES[0]!r} or {_TIES[1]!r}, not to {ties!r}")
+        known = " or ".join(map(repr, _TIES))
+        raise ValueError(f"ties go to the {known}, not to {ties!r}")
     if ties == "smaller ids":
         return None
     return {chr(n): _descending_key(bytes([byte])) for n, byte in enumerate(BYTE_OF_ID)}
