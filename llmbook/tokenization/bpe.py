@@ -169,7 +169,7 @@ _TIES = ("smaller ids", "greater bytes")
 
 
 def _tie_order(ties: str) -> dict[str, str] | None:
-    """The keys of the 256 single bytes under a rule of `_TIES`; None where ids are the keys.
+    """The keys of the 256 single bytes under a rule of `_TIES`; None where ids are keys.
 
     Raises:
         ValueError: for another rule.
