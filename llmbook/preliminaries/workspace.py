@@ -23,7 +23,7 @@ import shutil
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -231,7 +231,7 @@ def seal_folder(folder: Path, kind: str, config: Any, input_keys: list[str]) -> 
         "inputs": input_keys,
     }
     manifest |= {
-        "created": datetime.now(timezone.utc).isoformat(timespec="microseconds"),
+        "created": datetime.now(UTC).isoformat(timespec="microseconds"),
         "files": file_table(folder),
     }
     if not manifest["files"]:

@@ -459,6 +459,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "preliminaries.settings": set(),
     "preliminaries.workspace": {"filelock"},
     "preliminaries.plotting": set(),
+    "preliminaries.measuring": set(),
     "data": {"datatrove", "datasketch", "numpy", "tqdm"},
     "tokenization.text": {"regex"},
     "tokenization.bpe": {"regex"},
