@@ -9,6 +9,7 @@ __all__ = ['keep_top_k', 'keep_top_p', 'sample_next', 'generate']
 import math
 
 import torch
+import torch.nn.functional as F
 from .transformer import Transformer
 from ..attention.causal import softmax
 from torch import Tensor
@@ -81,6 +82,11 @@ def sample_next(
     return torch.multinomial(softmax(logits), 1, generator=generator).squeeze(-1)
 
 # %% ../../chapters/04_architecture/06_generation.ipynb #e79fd355
+def _last_logits(states: Tensor, output_weight: Tensor) -> Tensor:
+    """Logits [B, V] after the last of T positions: a head for `Transformer.forward`."""
+    return F.linear(states[:, -1], output_weight)
+
+# %% ../../chapters/04_architecture/06_generation.ipynb #b8953c07
 @torch.no_grad()
 def generate(
     model: Transformer,
@@ -106,8 +112,8 @@ def generate(
         raise ValueError(f"max_new_tokens={max_new_tokens}: give 0 or more")
     stopped = torch.zeros(ids.shape[0], dtype=torch.bool, device=ids.device)
     for _ in range(max_new_tokens):
-        states = model.hidden(ids[:, -model.config.context :])[:, -1]
-        drawn = sample_next(model.unembed(states), temperature, top_k, top_p, generator)
+        logits = model(ids[:, -model.config.context :], head=_last_logits)
+        drawn = sample_next(logits, temperature, top_k, top_p, generator)
         if stop_id is not None:
             drawn = torch.where(stopped, stop_id, drawn)
             stopped |= drawn == stop_id

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from llmbook.architecture.generation import generate, keep_top_k, keep_top_p, sample_next
-from llmbook.architecture.transformer import ModelConfig, Transformer
+from llmbook.architecture.transformer import Transformer
+from llmbook.preliminaries.settings import ModelConfig
 
 
 def seeded(seed=0):
