@@ -82,7 +82,7 @@ def _shared(sequences: list[tuple[int, ...]]) -> int:
 def _cover_scores(
     model: nn.Module, covers: list[tuple[tuple[int, ...], list[int]]]
 ) -> Tensor:
-    """The log-probability of each cover, up to a constant, in the order of the candidates."""
+    """The log-probability of each cover, up to one constant, float32 [covers]."""
     shared = _shared([ids for ids, _ in covers])
     stems = {ids[:n] for ids, _ in covers for n in range(shared, len(ids) + 1)}
     stems = sorted(stems)
