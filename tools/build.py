@@ -3,17 +3,19 @@
     python -m tools.build html [jupyter-book flags]
     python -m tools.build pdf  [jupyter-book flags]
 
-With `-W -n --keep-going` every warning is an error, as on every commit. The PDF also fails on a missing glyph and on code
-that runs out of the margin.
+With `-W -n --keep-going` every warning is an error, as on every commit. The PDF also fails on a missing glyph, on code that
+runs out of the margin, and if the code of an exported function or class is not in it.
 """
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,6 +58,34 @@ def latex_problems(log: str) -> list[str]:
     return found
 
 
+def definitions(module: Path) -> list[str]:
+    """Return what a module defines at its top level: `def attention`, `class Linear`."""
+    kinds = {ast.FunctionDef: "def", ast.AsyncFunctionDef: "def", ast.ClassDef: "class"}
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    return [f"{kinds[type(node)]} {node.name}" for node in tree.body if type(node) in kinds]
+
+
+# A line of highlighted code that defines a function or class at the top level, as Pygments writes it into a `.tex`.
+PRINTED = re.compile(
+    r"^(?:\\PYG\{k\}\{async\}\\PYG\{\+w\}\{ \})?\\PYG\{k\}\{(def|class)\}\\PYG\{\+w\}\{ \}"
+    r"\\PYG\{n\+\w+\}\{((?:\w|\\PYGZus\{\})+)\}",
+    flags=re.M,
+)
+
+
+def unprinted(package: Path, tex: str) -> list[str]:
+    """Return the functions and classes of a package whose code is not in a `.tex`; the reference of the package does not count."""
+    printed = Counter(" ".join(found).replace(r"\PYGZus{}", "_") for found in PRINTED.findall(tex))
+    modules = [path for path in sorted(package.rglob("*.py")) if path.name != "__init__.py" and path.name != "_modidx.py"]
+    wanted = [(definition, module) for module in modules for definition in definitions(module)]
+    found, needed = [], Counter(definition for definition, _ in wanted)
+    for definition, module in wanted:
+        if printed[definition] < needed.pop(definition, 0):
+            how = "in the PDF less often than in the package" if printed[definition] else "not in the PDF"
+            found.append(f"the code of `{definition}` ({module.relative_to(package.parent)}) is {how}")
+    return found
+
+
 def report(log: Path, status: int) -> None:
     text = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text(encoding="utf-8", errors="replace"))
     log.write_text(text, encoding="utf-8")
@@ -90,6 +120,7 @@ def build_pdf(flags: list[str]) -> int:
     if status:
         return status
     problems = latex_problems(PDF.with_suffix(".log").read_text(encoding="utf-8", errors="replace"))
+    problems += unprinted(ROOT / "llmbook", PDF.with_suffix(".tex").read_text(encoding="utf-8"))
     for problem in problems:
         print(problem, file=sys.stderr)
     print(f"The PDF is ready: {PDF.relative_to(ROOT)}")

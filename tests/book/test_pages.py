@@ -1,5 +1,6 @@
 """Every page of the built book, opened from disk in Chromium without a network, as a reader would open it."""
 
+import html
 import io
 import os
 import re
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 
 from tools import toc
+from tools.build import definitions
 
 ROOT = Path(__file__).resolve().parents[2]
 HTML = ROOT / "_build" / "html"
@@ -261,9 +263,23 @@ def text_of(page: Path) -> str:
     return re.sub(r"<[^>]+>", "", page.read_text(encoding="utf-8"))
 
 
+def code_of(page: Path) -> str:
+    """Return the text of the code blocks of a page."""
+    blocks = re.findall(r'<div class="highlight"><pre>(.*?)</pre>', page.read_text(encoding="utf-8"), flags=re.S)
+    return "\n".join(html.unescape(re.sub(r"<[^>]+>", "", block)) for block in blocks)
+
+
 def test_directives_of_the_exporter_are_not_shown(book):
     for page in NOTEBOOKS:
         assert not re.search(r"default_exp|#\|\s*export", text_of(book / f"{page}.html")), page
+
+
+def test_a_notebooks_page_shows_the_code_of_its_module(book):
+    for notebook in NOTEBOOKS:
+        shown = set(re.findall(r"^(?:async )?((?:def|class) \w+)", code_of(book / f"{notebook}.html"), flags=re.M))
+        module = ROOT / "llmbook" / f"{toc.module_of(notebook).replace('.', '/')}.py"
+        missing = [definition for definition in definitions(module) if definition not in shown]
+        assert not missing, f"{notebook} does not show {missing}"
 
 
 def test_each_page_leads_to_the_next(book):
@@ -301,6 +317,6 @@ def test_the_reference_holds_every_public_function_and_class(book):
         )
     for notebook in NOTEBOOKS:
         module = toc.module_of(notebook)
-        source = (ROOT / "llmbook" / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8")
-        for name in re.findall(r"^(?:def|class) ([a-zA-Z]\w*)", source, flags=re.M):
-            assert f"llmbook.{module}.{name}" in objects, f"llmbook.{module}.{name} is not in the reference"
+        for definition in definitions(ROOT / "llmbook" / f"{module.replace('.', '/')}.py"):
+            name = definition.split()[1]
+            assert name.startswith("_") or f"llmbook.{module}.{name}" in objects, f"llmbook.{module}.{name} is not in the reference"

@@ -1,6 +1,8 @@
 """The tools behind `make book` and `make pdf`, where a mistake of theirs would hide a mistake of the book."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,8 @@ import pytest
 from tools import build, toc
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / "theme"))
+THEME = ROOT / "theme"
+sys.path.append(str(THEME))
 
 from llmbook_theme import directives_of  # noqa: E402
 
@@ -26,6 +29,56 @@ def test_a_missing_glyph_code_in_the_margin_and_a_broken_link_are_reported():
         "no glyph for \u2603 in DejaVu Sans Mono: see theme/latex/fonts.tex",
         "a line is 51 pt too wide in paragraph at lines 10--12: shorten it, or give it a place to break",
         "a link leads nowhere: api/x::doc",
+    ]
+
+
+@pytest.fixture(scope="module")
+def small_tex(tmp_path_factory) -> str:
+    """A book of one notebook, all of whose cells are folded in the HTML, as the `.tex` that the theme makes of it."""
+    root = tmp_path_factory.mktemp("book")
+    cells = []
+    for tag in ("hide-input", "hide-output", "hide-cell"):
+        kind, name = tag.split("-")
+        source = f"def {kind}_{name}():\n    return 1\nprint('{kind} and {name}')"
+        output = {"name": "stdout", "output_type": "stream", "text": f"printed under {tag}"}
+        cells.append(
+            {
+                "cell_type": "code",
+                "id": name,
+                "execution_count": 1,
+                "metadata": {"tags": [tag]},
+                "outputs": [output],
+                "source": source,
+            }
+        )
+    title = {"cell_type": "markdown", "id": "title", "metadata": {}, "source": "# Folded"}
+    notebook = {"cells": [title, *cells], "metadata": {"language_info": {"name": "python"}}, "nbformat": 4, "nbformat_minor": 5}
+    (root / "folded.ipynb").write_text(json.dumps(notebook))
+    (root / "index.md").write_text("# Home")
+    (root / "_toc.yml").write_text("format: jb-book\nroot: index\nchapters:\n  - file: folded")
+    config = "title: Small\nexecute: {execute_notebooks: 'off'}\nlatex: {latex_documents: {targetname: small.tex}}\n"
+    (root / "_config.yml").write_text(config + f"sphinx: {{local_extensions: {{llmbook_theme: '{THEME}'}}}}\n")
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", root, "--builder", "latex"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return (root / "_build" / "latex" / "small.tex").read_text()
+
+
+def test_the_pdf_shows_what_the_html_folds(small_tex):
+    plain = re.sub(r"\\PYG\{[^}]*\}\{([^{}]*)\}", r"\1", small_tex.replace(r"\PYGZus{}", "_").replace(r"\PYGZhy{}", "-"))
+    for tag in ("hide-input", "hide-output", "hide-cell"):
+        assert f"def {tag.replace('-', '_')}():" in plain and f"printed under {tag}" in plain, tag
+
+
+def test_code_that_is_missing_in_the_pdf_is_reported(small_tex, tmp_path):
+    (tmp_path / "llmbook" / "part").mkdir(parents=True)
+    module = tmp_path / "llmbook" / "part" / "folded.py"
+    module.write_text("def hide_input(): pass\ndef hide_output(): pass\nclass Unseen:\n    def hide_cell(self): pass\n")
+    module.with_name("other.py").write_text("def hide_input(): pass\nasync def _helper(): pass\n")
+    assert build.unprinted(tmp_path / "llmbook", small_tex) == [
+        "the code of `def hide_input` (llmbook/part/folded.py) is in the PDF less often than in the package",
+        "the code of `class Unseen` (llmbook/part/folded.py) is not in the PDF",
+        "the code of `def _helper` (llmbook/part/other.py) is not in the PDF",
     ]
 
 

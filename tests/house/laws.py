@@ -37,12 +37,13 @@ MAX_MINUTES_TOGETHER = 25
 
 @dataclass
 class Cell:
-    """A code cell: its place among all cells of the notebook (from 1), tags, outputs, directives and code."""
+    """A code cell: its place among all cells of the notebook (from 1), code, tags, outputs, metadata and directives."""
 
     number: int
     source: str
     tags: list[str]
     outputs: list[dict]
+    metadata: dict = field(default_factory=dict)
     directives: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self):
@@ -80,7 +81,13 @@ class Notebook:
     def __post_init__(self):
         self.nb = json.loads(self.text)
         self.cells = [
-            Cell(number, normaliser.joined(cell["source"]), normaliser.tags_of(cell), cell.get("outputs", []))
+            Cell(
+                number,
+                normaliser.joined(cell["source"]),
+                normaliser.tags_of(cell),
+                cell.get("outputs", []),
+                cell.get("metadata", {}),
+            )
             for number, cell in enumerate(self.nb["cells"], 1)
             if cell["cell_type"] == "code" and normaliser.joined(cell["source"]).strip()
         ]
@@ -322,8 +329,10 @@ FORBIDDEN_TAGS = {
     "nbval-skip": "run the cell",
     "skip-execution": "run the cell",
     "nbval-raises-exception": f"use `{normaliser.MAY_RAISE}`",
-    "remove-cell": "what runs is shown; fold it with `hide-input` if it is long",
-    "remove-input": "what runs is shown; fold it with `hide-input` if it is long",
+    **dict.fromkeys(
+        [f"remove{joint}{part}" for joint in "-_" for part in ("cell", "input", "output")],
+        "what runs is shown; fold it with `hide-input` or `hide-output` if it is long",
+    ),
 }
 
 
@@ -619,4 +628,66 @@ def law8_time(book: Book) -> list[str]:
         found.append(
             f"all notebooks together took {together / 60:.1f} minutes, not less than {MAX_MINUTES_TOGETHER}; shorten the longest"
         )
+    return found
+
+
+# ---------------------------------------------------------------- Law 9: a figure speaks alone
+
+
+MIN_CAPTION_WORDS = 6
+DRAWINGS = {"image/svg+xml", "application/pdf"}
+PIXELS = re.compile(r"pixels-because-[a-z0-9-]+")  # the tag of a cell that stores a picture of pixels, with its reason
+
+
+def pictures(cell: Cell) -> list[set[str]]:
+    """Return the forms in which each picture of a cell is stored."""
+    forms = ({mime for mime in output.get("data", {}) if mime.startswith("image/") or mime in DRAWINGS} for output in cell.outputs)
+    return [form for form in forms if form]
+
+
+def law9_figures(book: Book) -> list[str]:
+    """Every figure has a caption, a name that the text refers to and a text alternative, and is stored as a drawing."""
+    found, owner = [], {}
+    for notebook in book.notebooks:
+        prose = "\n".join(normaliser.joined(cell["source"]) for cell in notebook.nb["cells"] if cell["cell_type"] == "markdown")
+        referred = set(re.findall(r"\{numref\}`(?:[^`<]*<)?([\w-]+)>?`", prose))
+        for cell in notebook.cells:
+            drawn, at = pictures(cell), notebook.at(cell)
+            settings = cell.metadata.get("mystnb", {})
+            figure = settings.get("figure", {})
+            caption, name = (str(figure.get(key) or "").strip() for key in ("caption", "name"))
+            alt = str(settings.get("image", {}).get("alt") or "").strip()
+            if not drawn:
+                if figure:
+                    found.append(
+                        f"{at}: has the caption of a figure but stores none; draw it here, or remove `mystnb` from its metadata"
+                    )
+                continue
+            if len(drawn) > 1:
+                found.append(f"{at}: stores {len(drawn)} pictures, which would share one name; draw one figure in a cell")
+            if len(caption.split()) < MIN_CAPTION_WORDS:
+                found.append(f"{at}: its figure has no caption of a sentence; say in `mystnb.figure.caption` what to see")
+            if not re.fullmatch(r"fig(-[a-z0-9]+)+", name):
+                found.append(f"{at}: its figure has no name; write `mystnb.figure.name`, as in fig-rope-angles, not {name!r}")
+            elif name in owner:
+                found.append(f"{at}: its figure is named {name}, as that of {owner[name]}; rename one")
+            else:
+                owner[name] = at
+                if name not in referred:
+                    found.append(
+                        f"{at}: no text of the notebook refers to its figure; write {{numref}}`{name}` where it is discussed"
+                    )
+            if len(alt.split()) < MIN_CAPTION_WORDS or alt == caption:
+                found.append(
+                    f"{at}: its figure has no text alternative of its own; describe in `mystnb.image.alt` what a reader who does "
+                    "not see it should know"
+                )
+            missing = DRAWINGS - set().union(*drawn)
+            pixels = set().union(*drawn) - DRAWINGS
+            if (missing or pixels) and not any(PIXELS.fullmatch(tag) for tag in cell.tags):
+                found.append(
+                    f"{at}: stores {', '.join(sorted(pixels)) or 'no ' + ', '.join(sorted(missing))}; make the figure with "
+                    "`figure()` of llmbook.preliminaries.plotting, which stores SVG and PDF, or tag the cell "
+                    "`pixels-because-<reason>`"
+                )
     return found

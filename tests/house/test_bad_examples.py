@@ -292,6 +292,7 @@ def test_law5_fails_on_an_exempt_cell_without_an_assert_beside_it(good, book_of,
         (code("1", tags=["nbval-skip"]), "the tag `nbval-skip`"),
         (code("1", tags=["skip-execution"]), "the tag `skip-execution`"),
         (code("1", tags=["remove-cell"]), "the tag `remove-cell`"),
+        (code("1", tags=["remove_output"]), "the tag `remove_output`"),
         (code("# NBVAL_IGNORE_OUTPUT\n1"), "a comment switches nbval off"),
         (code("#NBVAL_SKIP\n1"), "a comment switches nbval off"),
         (code("root(2.0)", outputs=[stream("1.41421\n")]), "prints 1.41421"),
@@ -426,3 +427,78 @@ def test_a_cell_that_fails_is_named_and_nothing_is_stored(tmp_path, source, word
     for word in words:
         assert word in str(failure.value)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+# ---------------------------------------------------------------- Law 9
+
+
+CAPTION, ALT = "The loss falls with each step of the training.", "A curve that falls from 4 to 2 over ten steps."
+DRAWN = {"image/svg+xml": "<svg></svg>", "application/pdf": "JVBERg==", "text/plain": "<Figure>"}
+
+
+def drawing(data: dict = DRAWN, *, tags: tuple[str, ...] = (), copies: int = 1, **metadata) -> dict:
+    """A lawful cell with a figure, with some of its metadata replaced."""
+    values = {"caption": CAPTION, "name": "fig-base-loss", "alt": ALT} | metadata
+    output = {"output_type": "display_data", "data": data, "metadata": {}}
+    cell = code("draw()", tags=["nbval-ignore-output", *tags], outputs=[output] * copies)
+    cell["metadata"]["mystnb"] = {
+        "figure": {key: values[key] for key in ("caption", "name") if values[key] is not None},
+        "image": {"alt": values["alt"]} if values["alt"] is not None else {},
+    }
+    return cell
+
+
+def prose(source: str) -> dict:
+    return {"cell_type": "markdown", "metadata": {}, "source": source}
+
+
+REFERRED = prose("See {numref}`fig-base-loss`.")
+PIXELS = {"image/png": "iVBORw==", "text/plain": "<Figure>"}
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [REFERRED, drawing()],
+        [prose("In {numref}`the figure <fig-base-loss>` it falls."), drawing()],
+        [REFERRED, drawing(DRAWN | {"image/png": "iVBORw=="}, tags=("pixels-because-photograph",))],
+        [REFERRED, drawing(PIXELS, tags=("pixels-because-photograph",))],
+    ],
+)
+def test_law9_passes(good, book_of, cells):
+    good["chapters/01_first/01_base.ipynb"] += cells
+    assert laws.law9_figures(book_of(good)) == []
+
+
+@pytest.mark.parametrize(
+    "cells, message",
+    [
+        ([REFERRED, drawing(caption=None)], "no caption"),
+        ([REFERRED, drawing(caption="Loss.")], "no caption"),
+        ([REFERRED, drawing(name=None)], "no name"),
+        ([REFERRED, drawing(name="loss")], "no name"),
+        ([REFERRED, drawing(name="fig-Loss")], "no name"),
+        ([REFERRED, drawing(alt=None)], "no text alternative"),
+        ([REFERRED, drawing(alt=CAPTION)], "no text alternative"),
+        ([drawing()], "no text of the notebook refers"),
+        ([prose("See `fig-base-loss`."), drawing()], "no text of the notebook refers"),
+        ([prose("See {numref}`fig-base-loss-two`."), drawing()], "no text of the notebook refers"),
+        ([REFERRED, drawing(), drawing()], "rename one"),
+        ([REFERRED, drawing(copies=2)], "draw one figure"),
+        ([REFERRED, drawing({"text/plain": "2"})], "stores none"),
+        ([REFERRED, drawing(PIXELS)], "stores image/png"),
+        ([REFERRED, drawing(PIXELS, tags=("pixels-because",))], "stores image/png"),
+        ([REFERRED, drawing({"image/svg+xml": "<svg></svg>"})], "stores no application/pdf"),
+        ([REFERRED, drawing(DRAWN | {"image/png": "iVBORw=="})], "stores image/png"),
+        ([code("draw()", outputs=drawing()["outputs"])], "no caption"),
+    ],
+)
+def test_law9_fails(good, book_of, cells, message):
+    good["chapters/01_first/01_base.ipynb"] += cells
+    assert any(message in violation for violation in laws.law9_figures(book_of(good)))
+
+
+def test_law9_names_are_unique_in_the_book(good, book_of):
+    for cells in good.values():
+        cells += [REFERRED, drawing()]
+    assert ["rename one" in violation for violation in laws.law9_figures(book_of(good))] == [True]

@@ -16,6 +16,7 @@ LAWS = [
     laws.law7_static,
     laws.law7_imports,
     laws.law8_time,
+    laws.law9_figures,
 ]
 
 
