@@ -470,6 +470,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "preliminaries.plotting": set(),
     "preliminaries.measuring": set(),
     "data": {"datatrove", "datasketch", "numpy", "tqdm"},
+    "data.held_out": set(),
     "tokenization.text": {"regex"},
     "tokenization.bpe": {"regex"},
     "tokenization.encoding": {"regex"},
