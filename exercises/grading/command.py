@@ -23,11 +23,11 @@ import tyro
 from . import sandbox
 from .grade import Report, grade
 from .masters import Master, masters
-from .session import Limits
+from .session import DEFAULT_LIMITS, Limits
 
 
 @dataclass(frozen=True)
-class Options:
+class _Options:
     """Grade every notebook in a folder.
 
     Args:
@@ -45,19 +45,19 @@ class Options:
     exercise: str | None = None
     out: Path | None = None
     hidden_source: bool = True
-    cell_seconds: float = 60.0
-    notebook_seconds: float = 600.0
-    memory_gib: float = 4.0
+    cell_seconds: float = DEFAULT_LIMITS.cell_seconds
+    notebook_seconds: float = DEFAULT_LIMITS.notebook_seconds
+    memory_gib: float = DEFAULT_LIMITS.memory_bytes / 2**30
     workers: int = 0
 
 
-def submissions_in(folder: Path) -> list[Path]:
+def _submissions_in(folder: Path) -> list[Path]:
     """The notebooks of a folder, in order, without Jupyter's checkpoints."""
     found = (path for path in folder.rglob("*.ipynb") if path.is_file() and ".ipynb_checkpoints" not in path.parts)
     return sorted(found, key=lambda path: str(path.relative_to(folder)).casefold())
 
 
-def prepare() -> None:
+def _prepare() -> None:
     """Make a process of the pool ready: one thread, and the parent of whatever submissions detach."""
     import torch
 
@@ -65,7 +65,7 @@ def prepare() -> None:
     sandbox.adopt_orphans()
 
 
-def grade_all(
+def _grade_all(
     paths: list[Path], exercises: dict[str, Master], exercise: str | None, limits: Limits, workers: int, done
 ) -> list[Report]:
     """Grade files in parallel and return the reports in the order of the files; `done(report)` is called for each."""
@@ -73,7 +73,7 @@ def grade_all(
 
     def run(some: list[Path], count: int) -> None:
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(count, len(some)) or 1, mp_context=context, initializer=prepare) as pool:
+        with ProcessPoolExecutor(min(count, len(some)) or 1, mp_context=context, initializer=_prepare) as pool:
             futures = {pool.submit(grade, path, exercises, exercise, limits): path for path in some}
             for future in as_completed(futures):
                 reports[futures[future]] = future.result()
@@ -92,7 +92,7 @@ def grade_all(
     return [reports[path] for path in paths]
 
 
-def marks_csv(reports: list[Report]) -> str:
+def _marks_csv(reports: list[Report]) -> str:
     """One row per file: points, maximum, and the points of each question."""
     ids = list(dict.fromkeys(question.id for report in reports for question in report.questions))
     text = io.StringIO()
@@ -112,7 +112,7 @@ def marks_csv(reports: list[Report]) -> str:
     return text.getvalue()
 
 
-def print_table(reports: list[Report], console) -> None:
+def _print_table(reports: list[Report], console) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -135,7 +135,7 @@ def print_table(reports: list[Report], console) -> None:
 
 
 def main() -> int:
-    options = tyro.cli(Options, prog="python -m exercises.grading", description=__doc__)
+    options = tyro.cli(_Options, prog="python -m exercises.grading", description=__doc__)
     if not options.submissions.is_dir():
         print(f"{options.submissions} is not a folder: name the folder that holds the notebooks", file=sys.stderr)
         return 2
@@ -143,14 +143,14 @@ def main() -> int:
     if options.exercise is not None and options.exercise not in exercises:
         print(f"there is no exercise {options.exercise!r}; there are {', '.join(exercises)}", file=sys.stderr)
         return 2
-    paths = submissions_in(options.submissions)
+    paths = _submissions_in(options.submissions)
     if not paths:
         print(f"{options.submissions} holds no file that ends in .ipynb", file=sys.stderr)
         return 2
-    return grade_and_report(options, exercises, paths)
+    return _grade_and_report(options, exercises, paths)
 
 
-def grade_and_report(options: Options, exercises: dict[str, Master], paths: list[Path]) -> int:
+def _grade_and_report(options: _Options, exercises: dict[str, Master], paths: list[Path]) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -163,21 +163,21 @@ def grade_and_report(options: Options, exercises: dict[str, Master], paths: list
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("grading", total=len(paths))
-        reports = grade_all(paths, exercises, options.exercise, limits, workers, lambda report: progress.advance(task))
+        reports = _grade_all(paths, exercises, options.exercise, limits, workers, lambda report: progress.advance(task))
     for report, path in zip(reports, paths, strict=True):
         report.file = str(path.relative_to(options.submissions))
-    print_table(reports, console)
+    _print_table(reports, console)
     out = options.out or options.submissions.resolve().parent / "graded"
     out.mkdir(parents=True, exist_ok=True)
     content = {"isolation": sandbox.isolation(), "limits": vars(limits), "submissions": [report.as_dict() for report in reports]}
-    write(out / "report.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    write(out / "marks.csv", marks_csv(reports))
-    write(out / "report.html", html_report(reports, exercises, options.hidden_source))
+    _write(out / "report.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    _write(out / "marks.csv", _marks_csv(reports))
+    _write(out / "report.html", html_report(reports, exercises, options.hidden_source))
     console.print(f"Feedback: {out / 'report.html'}; also report.json and marks.csv there.", soft_wrap=True)
     return 0
 
 
-def write(path: Path, text: str) -> None:
+def _write(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     from llmbook.preliminaries.workspace import write_atomic
 

@@ -9,6 +9,7 @@ import linecache
 import math
 import secrets
 import time
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ import nbformat
 import torch
 
 from .masters import Check, Master, tag
-from .session import Limits, Remote, Session, Stopped
+from .session import DEFAULT_LIMITS, Limits, Remote, Session, Stopped, StudentError, start_zygote
 
-SEED_NAME = "grading_seed"
+_SEED_NAME = "grading_seed"
 
 
 @dataclass
@@ -61,18 +62,26 @@ class Report:
         return asdict(self)
 
 
-class NotASubmission(ValueError):
+class _NotASubmission(ValueError):
     """A file that cannot be graded; the message says why."""
 
 
-def read_submission(path: Path, exercises: dict[str, Master], exercise: str | None = None) -> tuple[str, list[str]]:
-    """Return which exercise a notebook belongs to, and the sources of the cells that its author wrote, in order."""
+def _read_submission(
+    path: Path, exercises: dict[str, Master], exercise: str | None = None, only: Collection[str] | None = None
+) -> tuple[str, list[str]]:
+    """Return which exercise a notebook belongs to, and the sources of the cells that its author wrote, in order.
+
+    With `only`, the ids of some questions, the answers to all others are left out.
+
+    Raises:
+        _NotASubmission: saying why the file cannot be graded.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         notebook = nbformat.from_dict(nbformat.convert(nbformat.from_dict(content), 4))
         cells = [(cell.cell_type, "".join(cell.source), tag(cell)) for cell in notebook.cells]
     except Exception as error:
-        raise NotASubmission(f"not a Jupyter notebook ({type(error).__name__})") from None
+        raise _NotASubmission(f"not a Jupyter notebook ({type(error).__name__})") from None
     if exercise is None:
         claimed = notebook.metadata.get("llmbook", {})
         claimed = claimed.get("exercise") if isinstance(claimed, dict) else None
@@ -81,16 +90,21 @@ def read_submission(path: Path, exercises: dict[str, Master], exercise: str | No
         best = max(overlap, key=overlap.get, default=None)
         exercise = claimed if claimed in exercises else best if best and overlap[best] else None
     if exercise is None:
-        raise NotASubmission("no cell of it belongs to an exercise; name the exercise with EXERCISE=")
+        raise _NotASubmission("no cell of it belongs to an exercise; name the exercise with EXERCISE=")
     if exercise not in exercises:
-        raise NotASubmission(f"there is no exercise {exercise!r}")
+        raise _NotASubmission(f"there is no exercise {exercise!r}")
     master = exercises[exercise]
-    mine = {check.id for question in master.questions for check in question.checks} | master.locked
-    return exercise, [source for kind, source, grader in cells
-                      if kind == "code" and source.strip() and not grader.get("grade") and str(grader.get("grade_id")) not in mine]  # fmt: skip
+    not_run = {check.id for question in master.questions for check in question.checks} | master.locked
+    if only is not None:
+        not_run |= {question.id for question in master.questions} - set(only)
+    return exercise, [
+        source
+        for kind, source, grader in cells
+        if kind == "code" and source.strip() and not grader.get("grade") and str(grader.get("grade_id")) not in not_run
+    ]
 
 
-class Submission:
+class _Submission:
     """Runs a submission's cells, again without the guilty one when one of them ends the process."""
 
     def __init__(self, cells: list[str], setup: tuple[str, ...], limits: Limits):
@@ -125,24 +139,24 @@ class Submission:
                 self.problems[number] = {"cell": number + 1, "status": stop.status, "reason": str(stop)}
                 return
             except Exception as error:
-                self.problems[number] = {"cell": number + 1, "status": "error", "reason": text_of(error)}
+                self.problems[number] = {"cell": number + 1, "status": "error", "reason": _text_of(error)}
 
     def close(self) -> None:
         if self.session is not None:
             self.session.close()
 
 
-def text_of(error: BaseException) -> str:
+def _text_of(error: BaseException) -> str:
     where = getattr(error, "where", "")
-    name = "" if type(error).__name__ == "StudentError" else f"{type(error).__name__}: "
+    name = "" if isinstance(error, StudentError) else f"{type(error).__name__}: "
     return f"{name}{error}" + (f" (at {where})" if where else "")
 
 
-def is_out_of_memory(error: BaseException) -> bool:
+def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "not enough memory" in str(error)
 
 
-def run_check(check: Check, master: Master, submission: Submission, seed: int, names: tuple[str, ...]) -> CheckResult:
+def _run_check(check: Check, master: Master, submission: _Submission, seed: int, names: tuple[str, ...]) -> CheckResult:
     """Run one check in this process, with stand-ins for what the submission defines."""
     result = CheckResult(check.id, 0.0, check.points, "failed")
     filename = f"<{check.id}>"
@@ -152,7 +166,7 @@ def run_check(check: Check, master: Master, submission: Submission, seed: int, n
         space: dict[str, Any] = {"__name__": "checks"}
         for source in master.setup:
             exec(compile(source, "<setup>", "exec"), space)
-        space[SEED_NAME] = seed
+        space[_SEED_NAME] = seed
         there = session.request("names", names=list(names))["names"]
         space.update({name: Remote(session, {}, name) for name in names if name in there})
         torch.manual_seed(seed)
@@ -164,8 +178,8 @@ def run_check(check: Check, master: Master, submission: Submission, seed: int, n
     except NotImplementedError:
         result.status, result.reason = "not attempted", "the function still raises NotImplementedError"
     except Exception as error:
-        result.hidden = line_of(error, filename) in check.hidden_lines
-        if is_out_of_memory(error):
+        result.hidden = _line_of(error, filename) in check.hidden_lines
+        if _is_out_of_memory(error):
             result.status, result.reason = "memory limit", "the memory limit was reached"
         elif isinstance(error, AssertionError) and not hasattr(error, "remote"):
             result.reason = str(error) or "the check does not hold"
@@ -177,7 +191,7 @@ def run_check(check: Check, master: Master, submission: Submission, seed: int, n
             result.reason = str(error) + (", since a cell of yours raised an error or was stopped, see above" if raised else "")
         else:
             result.status = "error" if hasattr(error, "remote") else "failed"
-            result.reason = text_of(error)
+            result.reason = _text_of(error)
     finally:
         if submission.session is not None and not submission.session.closed.is_set():
             try:
@@ -187,7 +201,7 @@ def run_check(check: Check, master: Master, submission: Submission, seed: int, n
     return result
 
 
-def line_of(error: BaseException, filename: str) -> int:
+def _line_of(error: BaseException, filename: str) -> int:
     """The line of a check's source at which an error passed."""
     trace, line = error.__traceback__, 0
     while trace is not None:
@@ -196,23 +210,55 @@ def line_of(error: BaseException, filename: str) -> int:
     return line
 
 
-def grade(path: Path, exercises: dict[str, Master], exercise: str | None = None, limits: Limits = Limits()) -> Report:
-    """Grade one file. Always returns a report; what went wrong stands in it."""
+def grade(
+    path: Path,
+    exercises: dict[str, Master],
+    exercise: str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    only: Collection[str] | None = None,
+    first_failure: bool = False,
+) -> Report:
+    """Grade one file. Always returns a report; what went wrong stands in it.
+
+    `only` and `first_failure` are for the tests of masters, which grade hundreds of wrong answers; the command passes neither,
+    and nothing in a file can set them.
+
+    Args:
+        path: the notebook.
+        exercises: the masters by name.
+        exercise: to which of them the notebook belongs; by default, what it says or its cells show.
+        limits: what it may take.
+        only: ids of the questions that are graded; the answers to others are not run, and the report leaves these out.
+        first_failure: leave out the checks of a question behind the first that fails, so that it may earn less than it would.
+
+    Raises:
+        ValueError: naming what in `only` is no question of the exercise.
+    """
     start = time.monotonic()
     try:
-        name, cells = read_submission(path, exercises, exercise)
-    except NotASubmission as error:
+        name, cells = _read_submission(path, exercises, exercise, only)
+    except _NotASubmission as error:
         return Report(path.name, exercise or "", error=str(error))
     master = exercises[name]
-    report = Report(path.name, name, max_points=master.points)
-    submission = Submission(cells, master.setup, limits)
+    questions = [question for question in master.questions if only is None or question.id in only]
+    if only is not None and (unknown := sorted(set(only) - {question.id for question in questions})):
+        raise ValueError(f"{name} has no question {', '.join(map(repr, unknown))}")
+    report = Report(path.name, name, max_points=math.fsum(question.points for question in questions))
+    start_zygote()  # before the clock of the submission runs
+    submission = _Submission(cells, master.setup, limits)
     seed = secrets.randbits(31)
     try:
-        for question in master.questions:
-            results = [run_check(check, master, submission, seed, question.names) for check in question.checks]
+        for question in questions:
+            results = []
+            for check in question.checks:
+                results.append(_run_check(check, master, submission, seed, question.names))
+                if first_failure and results[-1].status != "passed":
+                    break
             points = sum(result.points for result in results)
-            report.questions.append(QuestionResult(
-                question.id, question.title, points, question.points, status_of(results), results))  # fmt: skip
+            report.questions.append(
+                QuestionResult(question.id, question.title, points, question.points, _status_of(results), results)
+            )
     finally:
         submission.close()
     report.points = math.fsum(question.points for question in report.questions)
@@ -221,7 +267,7 @@ def grade(path: Path, exercises: dict[str, Master], exercise: str | None = None,
     return report
 
 
-def status_of(results: list[CheckResult]) -> str:
+def _status_of(results: list[CheckResult]) -> str:
     """One word for a question: correct, partly correct, or what its first failing check says."""
     failing = [result for result in results if result.status != "passed"]
     if not failing:

@@ -12,7 +12,7 @@ import nbformat
 
 FOLDER = Path(__file__).resolve().parent.parent
 MASTERS, STUDENT = FOLDER / "masters", FOLDER / "student"
-HIDDEN = re.compile(r"^([ \t]*### BEGIN HIDDEN TESTS\n)(.*?)(^[ \t]*### END HIDDEN TESTS[ \t]*$)", flags=re.M | re.S)
+_HIDDEN = re.compile(r"^([ \t]*### BEGIN HIDDEN TESTS\n)(.*?)(^[ \t]*### END HIDDEN TESTS[ \t]*$)", flags=re.M | re.S)
 
 
 def tag(cell) -> dict:
@@ -31,7 +31,7 @@ class Check:
 
     @cached_property
     def hidden_lines(self) -> range:
-        match = HIDDEN.search(self.source)
+        match = _HIDDEN.search(self.source)
         if match is None:
             return range(0)
         first = self.source.count("\n", 0, match.start()) + 1
@@ -40,7 +40,7 @@ class Check:
     @property
     def visible(self) -> str:
         """The source without its hidden part."""
-        return HIDDEN.sub("", self.source).rstrip("\n")
+        return _HIDDEN.sub("", self.source).rstrip("\n")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Master:
         return sum(question.points for question in self.questions)
 
 
-def defined(source: str) -> tuple[str, ...]:
+def _defined(source: str) -> tuple[str, ...]:
     """The names that a cell defines at its top level."""
     names: list[str] = []
     for node in ast.parse(source).body:
@@ -84,7 +84,11 @@ def defined(source: str) -> tuple[str, ...]:
 
 
 def read_master(path: Path) -> Master:
-    """Read a master. Raises `ValueError` naming what it lacks."""
+    """Read a master.
+
+    Raises:
+        ValueError: naming what it lacks.
+    """
     notebook = nbformat.read(path, as_version=4)
     setup, questions, locked, title = [], [], set(), ""
     for cell in notebook.cells:
@@ -105,8 +109,8 @@ def read_master(path: Path) -> Master:
     for question in questions:
         if not question["checks"]:
             raise ValueError(f"{path.name}: question {question['id']} has no check")
-    return Master(path.stem, tuple(setup), tuple(
-        Question(q["id"], q["title"], tuple(q["checks"]), defined(q["solution"]), q["solution"]) for q in questions), frozenset(locked))  # fmt: skip
+    made = [Question(q["id"], q["title"], tuple(q["checks"]), _defined(q["solution"]), q["solution"]) for q in questions]
+    return Master(path.stem, tuple(setup), tuple(made), frozenset(locked))
 
 
 def masters() -> dict[str, Master]:

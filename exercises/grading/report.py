@@ -9,8 +9,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from .grade import Report
 from .masters import Master
 
-WORDS = {"passed": "passed", "failed": "not yet right", "not attempted": "not attempted", "error": "your code raised an error",
-         "time limit": "stopped at the time limit", "memory limit": "stopped at the memory limit", "stopped": "the process ended"}  # fmt: skip
+_WORDS = {
+    "passed": "passed",
+    "failed": "not yet right",
+    "not attempted": "not attempted",
+    "error": "your code raised an error",
+    "time limit": "stopped at the time limit",
+    "memory limit": "stopped at the memory limit",
+    "stopped": "the process ended",
+}
 
 
 def html_report(reports: list[Report], exercises: dict[str, Master], hidden_source: bool) -> str:
@@ -22,4 +29,4 @@ def html_report(reports: list[Report], exercises: dict[str, Master], hidden_sour
                 sources[master.name, check.id] = check.source if hidden_source else check.visible
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True)  # fmt: skip
-    return environment.get_template("report.html.jinja").render(reports=reports, sources=sources, words=WORDS)
+    return environment.get_template("report.html.jinja").render(reports=reports, sources=sources, words=_WORDS)

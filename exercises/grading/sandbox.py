@@ -14,12 +14,26 @@ import struct
 import sys
 from pathlib import Path
 
-CREATE, ADD_RULE, RESTRICT = 444, 445, 446  # system calls, the same numbers on every architecture
-READ = 0b1101  # execute, read a file, read a folder
-RIGHTS_BY_ABI = {1: 13, 2: 14, 3: 15, 5: 16}  # ABI version -> number of rights over files that it knows
-READABLE = ("/usr", "/lib", "/lib64", "/bin", "/dev", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu",
-            "/etc/ld.so.cache", "/etc/localtime", "/etc/fonts", "/etc/passwd", "/etc/nsswitch.conf", "/etc/alternatives")  # fmt: skip
-PR_SET_NO_NEW_PRIVS, PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE = 38, 36, 4
+_CREATE, _ADD_RULE, _RESTRICT = 444, 445, 446  # system calls, the same numbers on every architecture
+_READ = 0b1101  # execute, read a file, read a folder
+_RIGHTS_BY_ABI = {1: 13, 2: 14, 3: 15, 5: 16}  # ABI version -> number of rights over files that it knows
+_READABLE = (
+    "/usr",
+    "/lib",
+    "/lib64",
+    "/bin",
+    "/dev",
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/sys/devices/system/cpu",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/fonts",
+    "/etc/passwd",
+    "/etc/nsswitch.conf",
+    "/etc/alternatives",
+)
+_PR_SET_NO_NEW_PRIVS, _PR_SET_CHILD_SUBREAPER, _PR_SET_DUMPABLE = 38, 36, 4
 
 
 def _libc() -> ctypes.CDLL:
@@ -30,7 +44,7 @@ def landlock_version() -> int:
     """Return the version of Landlock's interface, or 0 where there is none."""
     if not sys.platform.startswith("linux"):
         return 0
-    return max(0, _libc().syscall(CREATE, None, 0, 1))
+    return max(0, _libc().syscall(_CREATE, None, 0, 1))
 
 
 def isolation() -> str:
@@ -42,7 +56,7 @@ def isolation() -> str:
         ", no signals to other processes" if version >= 6 else "")  # fmt: skip
 
 
-def python_folders() -> list[str]:
+def _python_folders() -> list[str]:
     """Return the folders from which this Python imports, but not the project itself."""
     folders = {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.path.realpath(sys.executable))}
     return sorted(folder for folder in folders | set(site.getsitepackages()) if os.path.isdir(folder))
@@ -53,22 +67,22 @@ def restrict_files(writable: Path) -> None:
     version = landlock_version()
     if version == 0:
         return
-    libc, known = _libc(), (1 << RIGHTS_BY_ABI[max(v for v in RIGHTS_BY_ABI if v <= version)]) - 1
+    libc, known = _libc(), (1 << _RIGHTS_BY_ABI[max(v for v in _RIGHTS_BY_ABI if v <= version)]) - 1
     attributes = struct.pack("<QQQ", known, 0b11 if version >= 4 else 0, 0b11 if version >= 6 else 0)
-    ruleset = libc.syscall(CREATE, attributes, 8 if version < 4 else 16 if version < 6 else 24, 0)
+    ruleset = libc.syscall(_CREATE, attributes, 8 if version < 4 else 16 if version < 6 else 24, 0)
     if ruleset < 0:
         raise OSError(ctypes.get_errno(), "Landlock refused its rule set")
-    rules = [(folder, READ) for folder in (*READABLE, *python_folders())] + [(str(writable), known), ("/dev/null", READ | 0b10)]
+    rules = [(folder, _READ) for folder in (*_READABLE, *_python_folders())] + [(str(writable), known), ("/dev/null", _READ | 0b10)]
     for path, rights in rules:
         if not os.path.exists(path):
             continue
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
         if not os.path.isdir(path):
             rights &= 0b111 | 1 << 14 & known | 1 << 15 & known  # rights over files only
-        if libc.syscall(ADD_RULE, ruleset, 1, struct.pack("<Qi", rights & known, descriptor), 0):
+        if libc.syscall(_ADD_RULE, ruleset, 1, struct.pack("<Qi", rights & known, descriptor), 0):
             raise OSError(ctypes.get_errno(), f"Landlock refused the rule for {path}")
         os.close(descriptor)
-    if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.syscall(RESTRICT, ruleset, 0):
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.syscall(_RESTRICT, ruleset, 0):
         raise OSError(ctypes.get_errno(), "Landlock could not be switched on")
     os.close(ruleset)
 
@@ -88,5 +102,5 @@ def limit_resources(memory_bytes: int) -> None:
 def adopt_orphans() -> None:
     """Become the parent of processes that a submission detaches, so that they can be found; forbid others to read our memory."""
     if sys.platform.startswith("linux"):
-        _libc().prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        _libc().prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+        _libc().prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        _libc().prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,10 @@ import torch
 from . import wire
 from .zygote import Zygote
 
-POLL_SECONDS = 0.05
-START_SECONDS = 60.0
-MAX_PROCESSES = 32
-FORKED_BYTES = 400 << 20  # what a process holds before a submission runs in it, shared with its siblings
+_POLL_SECONDS = 0.05
+_START_SECONDS = 60.0
+_MAX_PROCESSES = 32
+_FORKED_BYTES = 400 << 20  # what a process holds before a submission runs in it, shared with its siblings
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,9 @@ class Limits:
     notebook_seconds: float = 600.0
     memory_bytes: int = 4 << 30
     threads: int = 1
+
+
+DEFAULT_LIMITS = Limits()
 
 
 class Stopped(RuntimeError):
@@ -51,14 +53,14 @@ class StudentError(Exception):
     """An error in the submission's code whose type Python does not come with."""
 
 
-ZYGOTES: list[Zygote] = []  # one in each grading process, from its first submission on
+_ZYGOTES: list[Zygote] = []  # one in each grading process, from its first submission on
 
 
-def fork_worker(folder: Path, limits: Limits) -> tuple[int, Connection]:
-    """A process for a submission, and the connection to it."""
-    if not ZYGOTES or not ZYGOTES[0].alive():
-        ZYGOTES[:] = [Zygote()]
-    return ZYGOTES[0].fork(folder, limits.memory_bytes, limits.threads)
+def start_zygote() -> Zygote:
+    """The process from which submissions are forked. The first call takes seconds, which no submission should pay for."""
+    if not _ZYGOTES or not _ZYGOTES[0].alive():
+        _ZYGOTES[:] = [Zygote()]
+    return _ZYGOTES[0]
 
 
 class Session:
@@ -68,10 +70,10 @@ class Session:
         self.limits, self.seconds_left = limits, seconds_left
         self.numbers = itertools.count()
         self.reason: tuple[str, str] | None = None
-        self.seconds = START_SECONDS
-        self.deadline = time.monotonic() + self.seconds
         self.folder = Path(tempfile.mkdtemp(prefix="submission-")).resolve()
-        self.pid, self.connection = fork_worker(self.folder, limits)
+        self.pid, self.connection = start_zygote().fork(self.folder, limits.memory_bytes, limits.threads)
+        self.seconds = _START_SECONDS
+        self.deadline = time.monotonic() + self.seconds
         self.closed = threading.Event()
         self.watch = threading.Thread(target=self._watch, daemon=True)
         self.watch.start()
@@ -79,16 +81,16 @@ class Session:
 
     def _watch(self) -> None:
         """Kill the process when it is late, large, or has too many children."""
-        while not self.closed.wait(POLL_SECONDS):
+        while not self.closed.wait(_POLL_SECONDS):
             if time.monotonic() > self.deadline:
                 return self._kill("time limit", f"the time limit of {self.seconds:g} s was reached")
             with contextlib.suppress(psutil.Error):
                 family = [psutil.Process(self.pid)]
                 family += family[0].children(recursive=True)
-                if len(family) > MAX_PROCESSES:
-                    return self._kill("stopped", f"more than {MAX_PROCESSES} processes were started")
-                cap = self.limits.memory_bytes + FORKED_BYTES
-                if sum(member.memory_info().rss for member in family) > cap and sum(map(own_bytes, family)) > cap:
+                if len(family) > _MAX_PROCESSES:
+                    return self._kill("stopped", f"more than {_MAX_PROCESSES} processes were started")
+                cap = self.limits.memory_bytes + _FORKED_BYTES
+                if sum(member.memory_info().rss for member in family) > cap and sum(map(_own_bytes, family)) > cap:
                     return self._kill("memory limit", f"the memory limit of {self.limits.memory_bytes / 2**30:g} GiB was reached")
 
     def _kill(self, status: str = "stopped", message: str = "") -> None:
@@ -115,11 +117,16 @@ class Session:
             raise Stopped("stopped", f"the process sent {error}") from None
 
     def request(self, do: str, **content: Any) -> dict:
-        """Ask the process to do something and return its answer. Raises `Stopped`, or the error that it reports."""
+        """Ask the process to do something and return its answer.
+
+        Raises:
+            Stopped: when there is no answer in time, or no process any more.
+            Exception: the error that the process reports, of the builtin type that it has or derives from.
+        """
         number = next(self.numbers)
         self.seconds = round(max(min(self.limits.cell_seconds, self.seconds_left()), 0.0), 1)
         self.deadline = time.monotonic() + self.seconds
-        packed = wire.pack({"do": do, "request": number, **content}, remote_handle)
+        packed = wire.pack({"do": do, "request": number, **content}, _remote_handle)
         try:
             self.connection.send_bytes(packed)
         except OSError:
@@ -130,7 +137,7 @@ class Session:
             self.close()
             raise Stopped("stopped", "the process sent an answer to another question")
         if "error" in reply:
-            raise rebuild(reply["error"])
+            raise _rebuild(reply["error"])
         return reply
 
     def close(self) -> None:
@@ -139,19 +146,19 @@ class Session:
         self._kill()
         with contextlib.suppress(OSError):
             self.connection.close()
-        sweep()
+        _sweep()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def own_bytes(process: psutil.Process) -> int:
+def _own_bytes(process: psutil.Process) -> int:
     """The memory that a process does not share with the one from which it was forked; slow to find out."""
     return process.memory_full_info().uss
 
 
-def sweep() -> None:
+def _sweep() -> None:
     """Kill what a submission has detached: descendants of this process that are not its own helpers."""
     for _ in range(3):
-        strays = [child for child in psutil.Process().children(recursive=True) if not is_helper(child)]
+        strays = [child for child in psutil.Process().children(recursive=True) if not _is_helper(child)]
         for stray in strays:
             with contextlib.suppress(psutil.Error):
                 stray.kill()
@@ -160,14 +167,14 @@ def sweep() -> None:
         psutil.wait_procs(strays, timeout=2)
 
 
-def is_helper(process: psutil.Process) -> bool:
+def _is_helper(process: psutil.Process) -> bool:
     """Whether a process is not a submission's: the one that forks them, or multiprocessing's tracker of resources."""
     from multiprocessing import resource_tracker as tracker
 
-    return process.pid in {getattr(tracker._resource_tracker, "_pid", None), *(zygote.process.pid for zygote in ZYGOTES)}
+    return process.pid in {getattr(tracker._resource_tracker, "_pid", None), *(zygote.process.pid for zygote in _ZYGOTES)}
 
 
-def rebuild(error: Any) -> Exception:
+def _rebuild(error: Any) -> Exception:
     """Make an exception of the builtin type that a submission's error had. Nothing but its text is taken over."""
     error = error if isinstance(error, dict) else {}
     kind, message = getattr(builtins, str(error.get("kind")), None), str(error.get("message", ""))
@@ -184,7 +191,7 @@ def rebuild(error: Any) -> Exception:
     return found
 
 
-def remote_handle(value: Any) -> dict:
+def _remote_handle(value: Any) -> dict:
     if isinstance(value, Remote):
         return {"number": value._content["number"]}
     raise TypeError(f"a check passed a {type(value).__name__} to the submission: only plain data and tensors can be passed")
@@ -204,8 +211,8 @@ class Remote:
         tensors = wire.tensors_in([list(args), kwargs])
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
             box: dict = {}
-            outputs = Call.apply(self, args, kwargs, box, *tensors)
-            return put_back(box["result"], iter(outputs if isinstance(outputs, tuple) else (outputs,)))
+            outputs = _Call.apply(self, args, kwargs, box, *tensors)
+            return _put_back(box["result"], iter(outputs if isinstance(outputs, tuple) else (outputs,)))
         return self._session.request("call", **self._target(), args=list(args), kwargs=kwargs)["value"]
 
     def __getattr__(self, name: str) -> Any:
@@ -226,7 +233,7 @@ class Remote:
         raise TypeError("the submission returned an object where a plain value or a tensor was expected")
 
 
-class Call(torch.autograd.Function):
+class _Call(torch.autograd.Function):
     """A call into the submission's process through which gradients flow: the backward pass is asked for over there."""
 
     @staticmethod
@@ -246,12 +253,12 @@ class Call(torch.autograd.Function):
         return None, None, None, None, *found
 
 
-def put_back(value: Any, tensors) -> Any:
+def _put_back(value: Any, tensors) -> Any:
     """The same nested value with its tensors replaced, in order."""
     if isinstance(value, torch.Tensor):
         return next(tensors)
     if isinstance(value, dict):
-        return {key: put_back(part, tensors) for key, part in value.items()}
+        return {key: _put_back(part, tensors) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(put_back(part, tensors) for part in value)
+        return type(value)(_put_back(part, tensors) for part in value)
     return value

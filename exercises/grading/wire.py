@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 
 MAX_BYTES = 1 << 30  # of one message
+_PLAIN = frozenset({type(None), bool, int, float, str})  # what JSON's values become
+_EXACT = 1 << 53  # integers below this are written as they are
 DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in (
     torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8,
     torch.bool, torch.complex64, torch.complex128)}  # fmt: skip
@@ -33,7 +35,7 @@ def pack(value: Any, handle: Callable[[Any], dict]) -> bytes:
         if item is None or isinstance(item, (bool, str)):
             return item
         if type(item) is int:
-            return item if abs(item) < 1 << 53 else {"int": str(item)}
+            return item if abs(item) < _EXACT else {"int": str(item)}
         if type(item) is float:
             return item if math.isfinite(item) else {"float": str(item)}
         if isinstance(item, torch.Tensor) and str(item.dtype).removeprefix("torch.") in DTYPES and item.layout == torch.strided:
@@ -43,7 +45,9 @@ def pack(value: Any, handle: Callable[[Any], dict]) -> bytes:
         if isinstance(item, torch.dtype):
             return {"dtype": str(item).removeprefix("torch.")}
         if type(item) in (list, tuple, torch.Size):
-            return {"list" if type(item) is list else "tuple": [encode(part) for part in item]}
+            # Small integers are most of what long lists hold, and a call for each would be most of the time.
+            parts = [part if type(part) is int and -_EXACT < part < _EXACT else encode(part) for part in item]
+            return {"list" if type(item) is list else "tuple": parts}
         if type(item) is dict and all(isinstance(key, str) for key in item):
             return {"dict": {key: encode(part) for key, part in item.items()}}
         return {"handle": handle(item)}
@@ -55,7 +59,11 @@ def pack(value: Any, handle: Callable[[Any], dict]) -> bytes:
 
 
 def unpack(message: bytes, handle: Callable[[dict], Any]) -> Any:
-    """Read what `pack` wrote. Raises `WireError` for anything else."""
+    """Read what `pack` wrote.
+
+    Raises:
+        WireError: for anything else.
+    """
     try:
         (length,) = struct.unpack_from("<Q", message)
         header = json.loads(message[8 : 8 + length])
@@ -64,7 +72,7 @@ def unpack(message: bytes, handle: Callable[[dict], Any]) -> Any:
         def decode(item: Any) -> Any:
             nonlocal position
             if not isinstance(item, dict):
-                if item is None or isinstance(item, (bool, int, float, str)):
+                if type(item) in _PLAIN:
                     return item
                 raise WireError("an unknown kind of value")
             if "tensor" in item:
@@ -74,9 +82,9 @@ def unpack(message: bytes, handle: Callable[[dict], Any]) -> Any:
                     raise WireError("a tensor whose bytes do not fit its shape")
                 flat = torch.frombuffer(bytearray(blob), dtype=torch.uint8).view(dtype) if blob else torch.empty(0, dtype=dtype)
                 return flat.reshape(shape).requires_grad_(bool(item["grad"]) and dtype.is_floating_point)
-            (kind, content), *more = item.items()
-            if more:
+            if len(item) != 1:
                 raise WireError("an unknown kind of value")
+            ((kind, content),) = item.items()
             if kind == "int":
                 return int(content)
             if kind == "float":
@@ -84,7 +92,7 @@ def unpack(message: bytes, handle: Callable[[dict], Any]) -> Any:
             if kind == "dtype":
                 return DTYPES[content]
             if kind in ("list", "tuple"):
-                parts = [decode(part) for part in content]
+                parts = [part if type(part) in _PLAIN else decode(part) for part in content]
                 return parts if kind == "list" else tuple(parts)
             if kind == "dict":
                 return {str(key): decode(part) for key, part in content.items()}
@@ -101,8 +109,18 @@ def unpack(message: bytes, handle: Callable[[dict], Any]) -> Any:
 
 def tensors_in(value: Any) -> list[torch.Tensor]:
     """The tensors in nested lists, tuples and dictionaries, in order."""
-    if isinstance(value, torch.Tensor):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [tensor for part in value for tensor in tensors_in(part)] if isinstance(value, (list, tuple)) else []
+    found: list[torch.Tensor] = []
+
+    def look(parts: Iterable[Any]) -> None:
+        for part in parts:
+            if type(part) in _PLAIN:
+                continue
+            if isinstance(part, torch.Tensor):
+                found.append(part)
+            elif isinstance(part, (list, tuple)):
+                look(part)
+            elif isinstance(part, dict):
+                look(part.values())
+
+    look((value,))
+    return found

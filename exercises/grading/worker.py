@@ -23,7 +23,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from . import sandbox, wire
 
 
-class NoBook(importlib.abc.MetaPathFinder):
+class _NoBook(importlib.abc.MetaPathFinder):
     """Answers `import llmbook` by saying why there is none."""
 
     def find_spec(self, name, path=None, target=None):
@@ -54,7 +54,7 @@ class Worker:
     def cell(self, message: dict) -> dict:
         done = self.shell.run_cell(message["source"], store_history=False, silent=True)
         error = done.error_before_exec or done.error_in_exec
-        return {"error": describe(error)} if error is not None else {}
+        return {"error": _describe(error)} if error is not None else {}
 
     def names(self, message: dict) -> dict:
         return {"names": [name for name in message["names"] if name in self.shell.user_ns]}
@@ -91,7 +91,7 @@ class Worker:
         return {}
 
 
-def describe(error: BaseException) -> dict:
+def _describe(error: BaseException) -> dict:
     """An error as plain text, with the builtin type that it is or derives from, and where in a cell it was raised."""
     kinds = [kind.__name__ for kind in type(error).__mro__ if getattr(builtins, kind.__name__, None) is kind]
     frames = [
@@ -116,12 +116,12 @@ def serve(connection: Connection, folder: Path, memory_bytes: int, threads: int)
         os.dup2(quiet, descriptor)
     os.chdir(folder)
     os.environ.clear()
-    os.environ.update(HOME=str(folder), TMPDIR=str(folder), IPYTHONDIR=str(folder), MPLBACKEND="Agg", MPLCONFIGDIR=str(folder), PATH="/usr/bin:/bin",
-                      OMP_NUM_THREADS=str(threads))  # fmt: skip
+    home = dict.fromkeys(("HOME", "TMPDIR", "IPYTHONDIR", "MPLCONFIGDIR"), str(folder))
+    os.environ.update(home, MPLBACKEND="Agg", PATH="/usr/bin:/bin", OMP_NUM_THREADS=str(threads))
     tempfile.tempdir = str(folder)
     torch.set_num_threads(threads)
     sys.path[:] = [path for path in sys.path if path.startswith((sys.prefix, sys.base_prefix))]
-    sys.meta_path.insert(0, NoBook())
+    sys.meta_path.insert(0, _NoBook())
     HistoryManager.enabled = False
     worker = Worker(InteractiveShell(user_ns={"__name__": "__main__"}))
     sandbox.limit_resources(memory_bytes)
@@ -136,5 +136,5 @@ def serve(connection: Connection, folder: Path, memory_bytes: int, threads: int)
             reply = getattr(worker, message["do"])(message)
             packed = wire.pack({**reply, "request": message["request"]}, worker.handle)
         except BaseException as error:  # a submission may raise anything
-            packed = wire.pack({"error": describe(error), "request": message["request"]}, worker.handle)
+            packed = wire.pack({"error": _describe(error), "request": message["request"]}, worker.handle)
         connection.send_bytes(packed)

@@ -6,6 +6,7 @@ name that a submission could find, and would run what it is sent outside of the 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -15,17 +16,18 @@ import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 class Zygote:
-    """The grader's side: start the process once, and ask it for forks."""
+    """The grader's side: start the process once, and ask it for forks. Waits until the process has imported what it needs."""
 
     def __init__(self):
         self.socket, theirs = socket.socketpair()
         command = [sys.executable, "-m", "exercises.grading.zygote", str(theirs.fileno())]
-        self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=ROOT, stdin=subprocess.DEVNULL)
+        self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=_ROOT, stdin=subprocess.DEVNULL)
         theirs.close()
+        self._hear()
 
     def alive(self) -> bool:
         return self.process.poll() is None
@@ -35,17 +37,23 @@ class Zygote:
         ours, theirs = socket.socketpair()
         socket.send_fds(self.socket, [json.dumps([str(folder), memory_bytes, threads]).encode()], [theirs.fileno()])
         theirs.close()
+        return int(self._hear()), Connection(ours.detach())
+
+    def _hear(self) -> bytes:
         answer = self.socket.recv(64)
         if not answer:
             raise RuntimeError("the process from which submissions are forked has ended")
-        return int(answer), Connection(ours.detach())
+        return answer
 
 
-def serve_forks(control: socket.socket) -> None:
+def _serve_forks(control: socket.socket) -> None:
     """Fork a submission's process for each request, until the grader hangs up."""
     from .worker import serve
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children; the kernel removes them
+    gc.collect()
+    gc.freeze()  # the children's garbage collectors need not look through torch, again and again
+    control.sendall(b"ready")
     while True:
         message, descriptors, *_ = socket.recv_fds(control, 8192, 1)
         if not message:
@@ -65,4 +73,4 @@ def serve_forks(control: socket.socket) -> None:
 
 if __name__ == "__main__":
     with socket.socket(fileno=int(sys.argv[1])) as ours:
-        serve_forks(ours)
+        _serve_forks(ours)

@@ -200,7 +200,7 @@ class TokenEmbedding(nn.Module):
 
 # %% ../../chapters/04_architecture/04_transformer.ipynb #e323f92b
 def _fill_normal(weight: Tensor, std: float) -> None:
-    """Fill a weight in place; of a distributed one, each rank keeps its part of one draw."""
+    """Fill a weight in place; of a distributed one, each rank keeps a part of one draw."""
     if not hasattr(weight, "placements"):
         nn.init.normal_(weight, std=std)
         return

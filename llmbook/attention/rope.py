@@ -55,7 +55,7 @@ def rope_table(
         shape = tuple(frequencies.shape)
         raise ValueError(f"rescale gave {shape}: it must return [{K // 2}] frequencies")
     positions = torch.arange(context, dtype=torch.float64, device="cpu")
-    angles = torch.outer(positions, frequencies.double())
+    angles = torch.outer(positions, frequencies.to(positions))
     return angles.cos().float(), angles.sin().float()
 
 # %% ../../chapters/03_attention/03_rope.ipynb #f67a26d8

@@ -230,6 +230,7 @@ class TrainConfig:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: by measurement
     seed: int = 0  # of weights and batches
     compile: bool = unkeyed(False)  # let torch.compile fuse the model's operations
+    parallel: Literal["ddp", "fsdp"] = unkeyed("ddp")  # several processes copy or cut it
     evaluate_every: int = unkeyed(100)  # steps
     evaluation_windows: int = unkeyed(128)  # held out, each time; the last reads all
     checkpoint_seconds: float = unkeyed(30.0)  # the most work that a kill costs
@@ -242,11 +243,7 @@ class TrainConfig:
         _positive(self, *rates, "minutes", "checkpoint_seconds")
         precisions = ("auto", "float32", "bfloat16")
         _one_of(self, optimizer=("muon", "adamw"), precision=precisions)
-        if self.micro_batch_size and self.batch_size % self.micro_batch_size:
-            raise ValueError(
-                f"micro_batch_size={self.micro_batch_size}: "
-                f"give a divisor of batch_size, {self.batch_size}"
-            )
+        _one_of(self, parallel=("ddp", "fsdp"))
         if not 0 <= self.final_fraction <= 1:
             raise ValueError(f"final_fraction={self.final_fraction}: give from 0 to 1")
         if not 0 <= self.weight_decay < math.inf:

@@ -11,6 +11,8 @@ from exercises.grading.grade import grade
 from exercises.grading.masters import read_master
 from exercises.grading.session import Limits
 
+pytest.register_assert_rewrite("master_tests")  # before its first import
+
 
 @pytest.fixture
 def exercises(tmp_path) -> dict:
@@ -22,13 +24,19 @@ def exercises(tmp_path) -> dict:
 
 @pytest.fixture
 def graded(tmp_path, exercises):
-    """Grade a notebook, or the text of a file, under limits of seconds."""
+    """Grade a notebook, or the text of a file, under limits of seconds; `only` and `first_failure` as of `grade`."""
 
-    def run(what, **limits):
+    def run(what, only=None, first_failure=False, **limits):
         path = Path(tmp_path) / "anything at all.ipynb"
         path.write_text(what if isinstance(what, str) else json.dumps(what))
-        return grade(
-            path, exercises, limits=Limits(**{"cell_seconds": 3, "notebook_seconds": 30, "memory_bytes": 1 << 30, **limits})
-        )
+        limits = Limits(**{"cell_seconds": 3, "notebook_seconds": 30, "memory_bytes": 1 << 30, **limits})
+        return grade(path, exercises, limits=limits, only=only, first_failure=first_failure)
 
     return run
+
+
+def pytest_generate_tests(metafunc):
+    from master_tests import MasterTests, parametrize
+
+    if metafunc.cls is not None and issubclass(metafunc.cls, MasterTests):
+        parametrize(metafunc)

@@ -5,16 +5,31 @@ import nbformat
 CELLS = [
     ("setup", "locked", "import math\nimport torch\ngrading_seed = 0"),
     ("double", "solution", "def double(x):\n    ### BEGIN SOLUTION\n    return 2 * x\n    ### END SOLUTION"),
-    ("double-check", 2, "assert torch.allclose(double(torch.ones(3)), torch.full((3,), 2.0)), 'twice one is two'\n"
-     "### BEGIN HIDDEN TESTS\nx = torch.randn(4, generator=torch.Generator().manual_seed(grading_seed))\n"
-     "assert torch.allclose(double(x), x + x), 'every number counts'\n### END HIDDEN TESTS"),
-    ("counter", "solution", "class Counter:\n    ### BEGIN SOLUTION\n    def __init__(self):\n        self.count = 0\n\n"
-     "    def add(self, n):\n        self.count += n\n        return self.count\n    ### END SOLUTION"),
-    ("counter-check", 3, "c = Counter()\nc.add(2)\nassert c.add(3) == 5 and c.count == 5, 'two and three are five'\n"
-     "### BEGIN HIDDEN TESTS\nassert Counter().count == 0\n### END HIDDEN TESTS"),
-]  # fmt: skip
-RIGHT = {"double": "def double(x):\n    return 2 * x",
-         "counter": "class Counter:\n    def __init__(self):\n        self.count = 0\n    def add(self, n):\n        self.count += n\n        return self.count"}  # fmt: skip
+    (
+        "double-check",
+        2,
+        "assert torch.allclose(double(torch.ones(3)), torch.full((3,), 2.0)), 'twice one is two'\n"
+        "### BEGIN HIDDEN TESTS\nx = torch.randn(4, generator=torch.Generator().manual_seed(grading_seed))\n"
+        "assert torch.allclose(double(x), x + x), 'every number counts'\n### END HIDDEN TESTS",
+    ),
+    (
+        "counter",
+        "solution",
+        "class Counter:\n    ### BEGIN SOLUTION\n    def __init__(self):\n        self.count = 0\n\n"
+        "    def add(self, n):\n        self.count += n\n        return self.count\n    ### END SOLUTION",
+    ),
+    (
+        "counter-check",
+        3,
+        "c = Counter()\nc.add(2)\nassert c.add(3) == 5 and c.count == 5, 'two and three are five'\n"
+        "### BEGIN HIDDEN TESTS\nassert Counter().count == 0\n### END HIDDEN TESTS",
+    ),
+]
+RIGHT = {
+    "double": "def double(x):\n    return 2 * x",
+    "counter": "class Counter:\n    def __init__(self):\n        self.count = 0\n    def add(self, n):\n"
+    "        self.count += n\n        return self.count",
+}
 
 
 def notebook(cells):
@@ -23,8 +38,14 @@ def notebook(cells):
         cell = nbformat.v4.new_code_cell(source, id=grade_id or None) if grade_id else nbformat.v4.new_code_cell(source)
         if grade_id:
             cell.metadata["nbgrader"] = {
-                "grade_id": grade_id, "grade": isinstance(kind, int), "solution": kind == "solution", "locked": kind != "solution",
-                "task": False, "schema_version": 3, "points": kind if isinstance(kind, int) else 0}  # fmt: skip
+                "grade_id": grade_id,
+                "grade": isinstance(kind, int),
+                "solution": kind == "solution",
+                "locked": kind != "solution",
+                "task": False,
+                "schema_version": 3,
+                "points": kind if isinstance(kind, int) else 0,
+            }
         book.cells.append(cell)
     return book
 

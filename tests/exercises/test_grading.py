@@ -1,5 +1,7 @@
 """The grader against submissions that go wrong, and against those that cheat."""
 
+import dataclasses
+import inspect
 import json
 import sys
 import time
@@ -9,7 +11,9 @@ import psutil
 import pytest
 from small_exercise import RIGHT, points, submission
 
-from exercises.grading import sandbox
+from exercises.grading import command, sandbox
+from exercises.grading.grade import grade
+from exercises.grading.masters import Check
 
 ALL, FIRST, NONE = {"double": 2, "counter": 3}, {"double": 2, "counter": 0}, {"double": 0, "counter": 0}
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="orphans are adopted on Linux only")
@@ -50,7 +54,7 @@ WRONG = {
     "allocates without end": ("x = []\nwhile True: x.append(bytearray(1 << 26))", "error|memory limit|stopped|time limit"),
     "allocates a tensor": ("import torch\nx = torch.ones(1 << 32)", "error|memory limit"),
     "is not Python": ("def def def", "error"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -70,8 +74,14 @@ def test_allocation_by_many_small_pieces_is_stopped(graded):
 
 
 def test_a_function_that_goes_wrong_when_called_costs_only_its_own_question(graded):
-    for body, expected in (("while True: pass", "time limit"), ("import os; os._exit(3)", "stopped"), ("return torch.ones(1 << 32)", "memory limit"),
-                           ("raise KeyError('x')", "error"), ("return None", "failed"), ("return x", "failed")):  # fmt: skip
+    for body, expected in (
+        ("while True: pass", "time limit"),
+        ("import os; os._exit(3)", "stopped"),
+        ("return torch.ones(1 << 32)", "memory limit"),
+        ("raise KeyError('x')", "error"),
+        ("return None", "failed"),
+        ("return x", "failed"),
+    ):
         report = graded(submission({**RIGHT, "double": f"def double(x):\n    {body}"}))
         assert points(report) == {"double": 0, "counter": 3}, body
         assert status(report, "double") == expected, (body, report.questions[0])
@@ -108,8 +118,18 @@ def test_a_fork_bomb_is_stopped(graded):
     assert points(report) == ALL and report.cells[0]["status"] in ("stopped", "time limit")
 
 
-@pytest.mark.parametrize("text", ["", "hello", "[]", '{"cells": 3}', '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code"}]}',
-                                  "\x00\x01", json.dumps({"nbformat": 99, "cells": []})])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "hello",
+        "[]",
+        '{"cells": 3}',
+        '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code"}]}',
+        "\x00\x01",
+        json.dumps({"nbformat": 99, "cells": []}),
+    ],
+)
 def test_what_is_no_notebook_gets_a_row_that_says_so(graded, text):
     report = graded(text)
     assert report.points == 0 and ("not a Jupyter notebook" in report.error or "no cell of it belongs" in report.error)
@@ -138,8 +158,6 @@ def test_forged_points_and_outputs_gain_nothing(graded):
 
 
 def test_a_notebook_without_metadata_is_graded_when_the_exercise_is_named(tmp_path, exercises):
-    from exercises.grading.grade import grade
-
     book = submission(RIGHT)
     for cell in book.cells:
         cell.metadata.clear()
@@ -150,21 +168,31 @@ def test_a_notebook_without_metadata_is_graded_when_the_exercise_is_named(tmp_pa
 
 
 ATTACKS = {
-    "strips asserts through IPython": "import ast\nclass Strip(ast.NodeTransformer):\n    def visit_Assert(self, node): return ast.Pass()\n"
-    "get_ipython().ast_transformers.append(Strip())\nget_ipython().input_transformers_cleanup.append(lambda lines: [l for l in lines if 'assert' not in l])",
-    "patches torch": "import torch\ntorch.allclose = torch.equal = torch.isclose = lambda *a, **k: True\ntorch.Tensor.__eq__ = lambda a, b: True\n"
+    "strips asserts through IPython": "import ast\nclass Strip(ast.NodeTransformer):\n"
+    "    def visit_Assert(self, node): return ast.Pass()\n"
+    "get_ipython().ast_transformers.append(Strip())\n"
+    "get_ipython().input_transformers_cleanup.append(lambda lines: [l for l in lines if 'assert' not in l])",
+    "patches torch": "import torch\ntorch.allclose = torch.equal = torch.isclose = lambda *a, **k: True\n"
+    "torch.Tensor.__eq__ = lambda a, b: True\n"
     "torch.Tensor.allclose = lambda *a, **k: True",
-    "patches builtins": "import builtins\nclass Yes(Exception): pass\nbuiltins.AssertionError = Yes\nbuiltins.all = builtins.any = lambda x: True\n"
+    "patches builtins": "import builtins\nclass Yes(Exception): pass\nbuiltins.AssertionError = Yes\n"
+    "builtins.all = builtins.any = lambda x: True\n"
     "builtins.abs = lambda x: 0\nbuiltins.print = lambda *a: None",
-    "equal to everything": "class Any:\n    def __eq__(self, other): return True\n    def __bool__(self): return True\n    def __getattr__(self, n): return self\n"
+    "equal to everything": "class Any:\n    def __eq__(self, other): return True\n"
+    "    def __bool__(self): return True\n    def __getattr__(self, n): return self\n"
     "    def __call__(self, *a, **k): return self\ndef double(x): return Any()\nCounter = Any()",
-    "defines the names that checks use": "class torch:\n    allclose = staticmethod(lambda *a: True)\n    ones = full = randn = Generator = staticmethod(lambda *a, **k: None)\n"
+    "defines the names that checks use": "class torch:\n    allclose = staticmethod(lambda *a: True)\n"
+    "    ones = full = randn = Generator = staticmethod(lambda *a, **k: None)\n"
     "double = lambda x: x\ngrading_seed = 0",
-    "reads the caller's frames": "import sys\ndef double(x):\n    f = sys._getframe()\n    while f:\n        f.f_globals['passed'] = True\n        f = f.f_back\n    return x",
-    "forges answers on every descriptor": "import os, struct, json\nbody = json.dumps({'value': {'dict': {'value': True, 'request': 3}}, 'blobs': []}).encode()\n"
-    "body = struct.pack('<Q', len(body)) + body\nfor fd in range(3, 64):\n    try: os.write(fd, struct.pack('!i', len(body)) + body)\n    except OSError: pass",
-    "collects what the grader may hold": "import gc\nfor o in gc.get_objects():\n    if type(o).__name__ in ('Worker', 'Connection'):\n        o.shell = None",
-}  # fmt: skip
+    "reads the caller's frames": "import sys\ndef double(x):\n    f = sys._getframe()\n    while f:\n"
+    "        f.f_globals['passed'] = True\n        f = f.f_back\n    return x",
+    "forges answers on every descriptor": "import os, struct, json\n"
+    "body = json.dumps({'value': {'dict': {'value': True, 'request': 3}}, 'blobs': []}).encode()\n"
+    "body = struct.pack('<Q', len(body)) + body\nfor fd in range(3, 64):\n"
+    "    try: os.write(fd, struct.pack('!i', len(body)) + body)\n    except OSError: pass",
+    "collects what the grader may hold": "import gc\nfor o in gc.get_objects():\n"
+    "    if type(o).__name__ in ('Worker', 'Connection'):\n        o.shell = None",
+}
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -180,7 +208,10 @@ def test_a_right_answer_beside_an_attack_is_still_graded(graded, name):
 
 
 def test_hidden_inputs_differ_from_run_to_run(graded):
-    remember = "seen = {}\ndef double(x):\n    return torch.full((3,), 2.0) if x.shape == (3,) else 2 * torch.randn(4, generator=torch.Generator().manual_seed(0))"
+    remember = (
+        "seen = {}\ndef double(x):\n"
+        "    return torch.full((3,), 2.0) if x.shape == (3,) else 2 * torch.randn(4, generator=torch.Generator().manual_seed(0))"
+    )
     report = graded(submission({**RIGHT, "double": remember}))
     check = report.questions[0].checks[0]
     assert check.status == "failed" and check.hidden and check.reason == "every number counts"
@@ -188,29 +219,43 @@ def test_hidden_inputs_differ_from_run_to_run(graded):
 
 @landlocked
 def test_the_master_cannot_be_read_by_the_submission(graded, exercises, tmp_path):
+    master = str(tmp_path / "masters" / "small.ipynb")
     look = (
         "import pathlib, subprocess\nfound = []\n"
-        f"for path in [{str(tmp_path / 'masters' / 'small.ipynb')!r}, {__file__!r}, '/etc/shadow']:\n"
+        f"for path in [{master!r}, {__file__!r}, '/etc/shadow']:\n"
         "    try: found.append(open(path).read())\n    except OSError: pass\n"
-        f"found.append(subprocess.run(['cat', {str(tmp_path / 'masters' / 'small.ipynb')!r}], capture_output=True, text=True).stdout)\n"
+        f"found.append(subprocess.run(['cat', {master!r}], capture_output=True, text=True).stdout)\n"
         "def double(x):\n    return 2 * x if not any(found) else x\n"
     )
     assert points(graded(submission({"double": look}))) == FIRST
     tops = [str(Path(__file__).resolve().parents[3]), str(Path.home()), str(tmp_path.parent)]
-    walk = f"import os, sys\nn = [p for top in {tops} for p, d, f in os.walk(top) if not p.startswith((sys.prefix, sys.base_prefix)) and any(x.endswith('.ipynb') for x in f)]\n"
+    walk = (
+        "import os, sys\n"
+        "python = (sys.prefix, sys.base_prefix)\n"
+        f"n = [p for top in {tops} for p, d, f in os.walk(top)\n"
+        "     if not p.startswith(python) and any(x.endswith('.ipynb') for x in f)]\n"
+    )
     assert points(graded(submission({"double": walk + "def double(x):\n    return 2 * x if not n else x"}))) == FIRST
 
 
 @pytest.mark.skipif(sandbox.landlock_version() < 6, reason="needs Landlock with scopes (Linux 6.12)")
 def test_the_grader_cannot_be_signaled_or_reached(graded):
-    kill = "import os, signal\ntry:\n    os.kill(os.getppid(), signal.SIGKILL)\n    ok = False\nexcept PermissionError:\n    ok = True\n"
-    net = "import socket\ntry:\n    socket.create_connection(('127.0.0.1', 9), timeout=1)\n    ok = False\nexcept PermissionError:\n    pass\nexcept OSError:\n    ok = False\n"
+    kill = (
+        "import os, signal\ntry:\n    os.kill(os.getppid(), signal.SIGKILL)\n    ok = False\n"
+        "except PermissionError:\n    ok = True\n"
+    )
+    net = (
+        "import socket\ntry:\n    socket.create_connection(('127.0.0.1', 9), timeout=1)\n"
+        "    ok = False\nexcept PermissionError:\n    pass\nexcept OSError:\n    ok = False\n"
+    )
     assert points(graded(submission({"double": kill + net + "def double(x):\n    return 2 * x if ok else x"}))) == FIRST
 
 
 def test_the_only_socket_of_a_submission_is_its_connection(graded):
-    count = ("import os, stat\nn = 0\nfor f in range(3, 512):\n    try:\n        n += stat.S_ISSOCK(os.fstat(f).st_mode)\n"
-             "    except OSError:\n        pass\n")  # fmt: skip
+    count = (
+        "import os, stat\nn = 0\nfor f in range(3, 512):\n    try:\n        n += stat.S_ISSOCK(os.fstat(f).st_mode)\n"
+        "    except OSError:\n        pass\n"
+    )
     assert points(graded(submission({"double": count + "def double(x):\n    return 2 * x if n == 1 else x"}))) == FIRST
 
 
@@ -220,12 +265,10 @@ def test_llmbook_cannot_be_imported(graded):
 
 
 def test_gradients_flow_through_a_call(exercises, graded):
-    import dataclasses
-
-    from exercises.grading.masters import Check
-
-    source = ("x = torch.tensor([1.0, 2.0], requires_grad=True)\ndouble(x).sum().backward()\nassert x.grad.tolist() == [2, 2]\n"
-              "j = torch.autograd.functional.jacobian(double, torch.ones(2))\nassert j.tolist() == [[2, 0], [0, 2]]")  # fmt: skip
+    source = (
+        "x = torch.tensor([1.0, 2.0], requires_grad=True)\ndouble(x).sum().backward()\nassert x.grad.tolist() == [2, 2]\n"
+        "j = torch.autograd.functional.jacobian(double, torch.ones(2))\nassert j.tolist() == [[2, 0], [0, 2]]"
+    )
     small = exercises["small"]
     question = dataclasses.replace(small.questions[0], checks=(Check("g", 1.0, source),))
     exercises["small"] = dataclasses.replace(small, questions=(question, *small.questions[1:]))
@@ -234,3 +277,55 @@ def test_gradients_flow_through_a_call(exercises, graded):
         "double": 0,
         "counter": 3,
     }
+
+
+def test_only_the_named_question_is_graded(graded, exercises):
+    wrong = {"double": "raise RuntimeError('this answer is not run')", "counter": RIGHT["counter"]}
+    report = graded(submission(wrong, "import os"), only=("counter",))
+    assert points(report) == {"counter": 3} and report.points == report.max_points == 3 and report.cells == []
+    assert points(graded(submission(wrong), only=("double",))) == {"double": 0}
+    assert points(graded(submission(RIGHT), only=("counter", "double"))) == ALL
+    for unknown in (("counter", "treble"), "counter"):
+        with pytest.raises(ValueError, match="small has no question"):
+            graded(submission(RIGHT), only=unknown)
+
+
+def test_checks_behind_the_first_failure_are_left_out_on_demand(graded, exercises):
+    small = exercises["small"]
+    first = small.questions[0]
+    checks = (Check("a", 1.0, "assert double(1) == 2"), Check("b", 1.0, "assert double(1) == 3"), Check("c", 1.0, "pass"))
+    question = dataclasses.replace(first, checks=checks)
+    exercises["small"] = dataclasses.replace(small, questions=(question, *small.questions[1:]))
+    whole, part = graded(submission(RIGHT)), graded(submission(RIGHT), first_failure=True)
+    assert points(whole) == {"double": 2, "counter": 3} and points(part) == {"double": 1, "counter": 3}
+    assert [check.id for check in part.questions[0].checks] == ["a", "b"] and part.max_points == whole.max_points == 6
+
+
+def test_a_submission_cannot_choose_what_is_graded(graded, monkeypatch):
+    """`only` and `first_failure` are arguments for tests: no file, no environment and no option of the command sets them."""
+    claims = {"only": ["double"], "first_failure": True, "questions": ["double"], "max_points": 2}
+    book = submission({"double": RIGHT["double"]}, "only = ('double',)\nfirst_failure = True")
+    book.metadata.update(claims, llmbook={"exercise": "small", **claims})
+    for cell in book.cells:
+        cell.metadata.update(claims)
+        cell.metadata.get("nbgrader", {}).update(claims)
+    for name in claims:
+        monkeypatch.setenv(name.upper(), "double")
+    report = graded(book)
+    assert points(report) == FIRST and report.points == 2 and report.max_points == 5
+    assert all(len(question.checks) == 1 for question in report.questions)
+
+
+def test_the_command_grades_everything():
+    parameters = inspect.signature(grade).parameters
+    kinds = {name: (parameters[name].kind, parameters[name].default) for name in ("only", "first_failure")}
+    assert kinds == {"only": (inspect.Parameter.KEYWORD_ONLY, None), "first_failure": (inspect.Parameter.KEYWORD_ONLY, False)}
+    assert not {"only", "first_failure"} & {field.name for field in dataclasses.fields(command._Options)}
+
+
+def test_grading_depends_on_nothing_but_the_seed(graded, monkeypatch):
+    draws = iter((1, 1, 2))
+    monkeypatch.setattr("exercises.grading.grade.secrets.randbits", lambda bits: next(draws))
+    echo = "def double(x):\n    if x.shape == (4,):\n        raise ValueError(str(x.tolist()))\n    return 2 * x"
+    one, same, other = (graded(submission({"double": echo})).as_dict() | {"seconds": 0} for _ in range(3))
+    assert one == same != other and "ValueError" in one["questions"][0]["checks"][0]["reason"]

@@ -12,7 +12,9 @@ from exercises.grading.wire import DTYPES, WireError, pack, unpack
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.tuples(inner, inner) | st.dictionaries(st.text(max_size=5), inner, max_size=4), max_leaves=12)  # fmt: skip
+    lambda inner: st.lists(inner, max_size=4) | st.tuples(inner, inner) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
 
 
 def there_and_back(value):
@@ -42,14 +44,24 @@ def message(header, blobs=b""):
     return struct.pack("<Q", len(text)) + text + blobs
 
 
-@pytest.mark.parametrize("forged", [
-    b"", b"x", struct.pack("<Q", 1 << 60), message([]), message({"value": 1}), message({"value": [1], "blobs": []}),
-    message({"value": {"tensor": "float32", "shape": [4], "grad": False}, "blobs": [4]}, b"1234"),
-    message({"value": {"tensor": "float32", "shape": [1 << 40], "grad": False}, "blobs": [4]}, b"1234"),
-    message({"value": {"tensor": "float32", "shape": [-1, -1], "grad": False}, "blobs": [4]}, b"1234"),
-    message({"value": {"tensor": "pickle", "shape": [1], "grad": False}, "blobs": [4]}, b"1234"),
-    message({"value": {"eval": "1"}, "blobs": []}), message({"value": {"list": [], "dict": {}}, "blobs": []}),
-    message({"value": {"int": "1e9"}, "blobs": []})])  # fmt: skip
+@pytest.mark.parametrize(
+    "forged",
+    [
+        b"",
+        b"x",
+        struct.pack("<Q", 1 << 60),
+        message([]),
+        message({"value": 1}),
+        message({"value": [1], "blobs": []}),
+        message({"value": {"tensor": "float32", "shape": [4], "grad": False}, "blobs": [4]}, b"1234"),
+        message({"value": {"tensor": "float32", "shape": [1 << 40], "grad": False}, "blobs": [4]}, b"1234"),
+        message({"value": {"tensor": "float32", "shape": [-1, -1], "grad": False}, "blobs": [4]}, b"1234"),
+        message({"value": {"tensor": "pickle", "shape": [1], "grad": False}, "blobs": [4]}, b"1234"),
+        message({"value": {"eval": "1"}, "blobs": []}),
+        message({"value": {"list": [], "dict": {}}, "blobs": []}),
+        message({"value": {"int": "1e9"}, "blobs": []}),
+    ],
+)
 def test_forged_messages_are_refused(forged):
     with pytest.raises(WireError):
         unpack(forged, lambda content: content)
