@@ -13,6 +13,8 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from ..architecture.generation import generate, sample_next
+from ..preliminaries.workspace import Workspace
+from ..training.pretraining import check_device, load_base_model
 from torch import Tensor, nn
 
 # %% ../../chapters/07_inference/01_completion.ipynb #dd88bd99
@@ -172,16 +174,6 @@ def complete_text(
     return tokenizer.decode([number for number in ids[0].tolist() if number != end])
 
 # %% ../../chapters/07_inference/01_completion.ipynb #c71672f7
-def _check_device(device: str) -> None:
-    """Raise `ValueError` unless `device` is `cpu`, or a `cuda` that PyTorch can use."""
-    name, found = device.split(":")[0], torch.cuda.device_count()
-    if name not in ("cpu", "cuda") or name == "cuda" and not found:
-        raise ValueError(
-            f"device={device!r}: give cpu, or cuda where PyTorch finds a GPU "
-            f"({found} found here)"
-        )
-
-# %% ../../chapters/07_inference/01_completion.ipynb #59f6cdd5
 def generate_command(
     prompt: str = "",
     /,
@@ -211,11 +203,8 @@ def generate_command(
         ValueError: for an option out of range, or a prompt that is no text.
         WorkspaceError: where there is no such model.
     """
-    from llmbook.preliminaries.workspace import Workspace
-    from llmbook.training.pretraining import load_base_model
-
     sampling = {"seed": seed, "temperature": temperature, "top_k": top_k, "top_p": top_p}
     _check_sampling(tokens, **sampling)
-    _check_device(device)
+    check_device(device)
     base, tokenizer = load_base_model(Workspace(workspace), model, device)
     print(complete_text(base, tokenizer, prompt, tokens, **sampling))
