@@ -76,7 +76,7 @@ def _command(name: str) -> Callable[..., None]:
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #7c24f0f4
 def _sections(outline: Callable[..., None]) -> dict[str, Any]:
-    """The parameters of a command that are sections of the settings, with their defaults."""
+    """The sections of the settings that a command takes, each with its default."""
     parameters = inspect.signature(outline).parameters.values()
     return {p.name: p.default for p in parameters if dataclasses.is_dataclass(p.default)}
 
@@ -180,7 +180,9 @@ def _message(complaint: str) -> str:
     kinds = {
         r"invalid literal for int\(\) with base 10: (.*)": r"\1 is no whole number",
         r"could not convert string to float: (.*)": r"\1 is no number",
-        r"no type matching \{None\}\|(\S+) could .*? from \[(.*?)\].*": r"give \1 or None, not \2",
+        r"no type matching \{None\}\|(\S+) could .*? from \[(.*?)\].*": (
+            r"give \1 or None, not \2"
+        ),
         r"Unrecognized options: (.*)": r"there is no place for \1",
         r"invalid choice (.*) for argument '(\S+)'\. Expected one of \((.*)\)\.": (
             r"\2: there is no \1; choose one of \3"
@@ -209,7 +211,7 @@ def _about_sections(sections: Mapping[str, Any]) -> str:
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #6f4dbc27
 def _tidy(text: str) -> str:
-    """A help text of tyro in 80 columns; that an option may be None is its help's to say."""
+    """A help text of tyro in 80 columns, without the remark that an option may be None."""
     lines = []
     for line in text.rstrip().splitlines():
         line = re.sub(r"\{None\}\|(\S+)", rf"\1{' ' * 7}", line).rstrip()
@@ -359,6 +361,9 @@ def _complain(error: BaseException) -> None:
     print(f"llmbook: {line}", file=sys.stderr)
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #0ee35e67
+_STOPPED = "stopped; run the same command again, finished stages and checkpoints are kept"
+
+# %% ../../chapters/09_end_to_end/01_command_line.ipynb #5faa92d5
 def main(words: list[str] | None = None) -> int:
     """Run the command line; return the exit status.
 
@@ -375,11 +380,7 @@ def main(words: list[str] | None = None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
     except KeyboardInterrupt:
-        _complain(
-            RuntimeError(
-                "stopped; run the same command again, finished stages and checkpoints are kept"
-            )
-        )
+        _complain(RuntimeError(_STOPPED))
         return 130
     except (ValueError, RuntimeError, OSError) as error:
         if os.environ.get("LLMBOOK_DEBUG"):
