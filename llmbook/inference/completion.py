@@ -124,7 +124,7 @@ def _check_sampling(
         ValueError: naming the option, its value and the fix.
     """
     if max_new_tokens < 0:
-        raise ValueError(f"max_new_tokens={max_new_tokens}: give 0 or more")
+        raise ValueError(f"{max_new_tokens} new tokens: give 0 or more")
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed={seed}: give a whole number from 0 to 2**64 - 1")
     if temperature != 0 and not 1e-3 <= temperature <= 1e3:
