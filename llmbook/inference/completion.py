@@ -111,7 +111,7 @@ def _draw_cover(
     return list(flat[int(chosen)])
 
 # %% ../../chapters/07_inference/01_completion.ipynb #b6d61495
-def _check_sampling(
+def _check_options(
     max_new_tokens: int,
     seed: int,
     temperature: float,
@@ -127,11 +127,6 @@ def _check_sampling(
         raise ValueError(f"{max_new_tokens} new tokens: give 0 or more")
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed={seed}: give a whole number from 0 to 2**64 - 1")
-    if temperature != 0 and not 1e-3 <= temperature <= 1e3:
-        raise ValueError(
-            f"temperature={temperature}: give 0, which takes the most probable token, or "
-            "a number from 0.001 to 1000"
-        )
     sample_next(torch.zeros(1, 1), temperature=temperature, top_k=top_k, top_p=top_p)
 
 # %% ../../chapters/07_inference/01_completion.ipynb #44eb0889
@@ -156,7 +151,7 @@ def complete_text(
         ValueError: for a tokenizer of another vocabulary, a prompt that is no text, or
             sampling options out of range.
     """
-    _check_sampling(max_new_tokens, seed, temperature, top_k, top_p)
+    _check_options(max_new_tokens, seed, temperature, top_k, top_p)
     ours, theirs = tokenizer.vocab_size, model.config.vocab_size
     if ours != theirs:
         raise ValueError(
@@ -204,7 +199,7 @@ def generate_command(
         WorkspaceError: where there is no such model.
     """
     sampling = {"seed": seed, "temperature": temperature, "top_k": top_k, "top_p": top_p}
-    _check_sampling(tokens, **sampling)
+    _check_options(tokens, **sampling)
     check_device(device)
     base, tokenizer = load_base_model(Workspace(workspace), model, device)
     print(complete_text(base, tokenizer, prompt, tokens, **sampling))

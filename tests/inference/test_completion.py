@@ -9,7 +9,7 @@ from torch import nn
 from llmbook.architecture.transformer import Transformer
 from llmbook.inference import completion
 from llmbook.inference.completion import (
-    _check_sampling,
+    _check_options,
     _cover_scores,
     _covers,
     _cuts,
@@ -157,7 +157,7 @@ def test_what_sequences_share():
 
 
 def test_draws_follow_the_scores(tokenizer, model):
-    prompt, n, generator = "):\n    ", 2000, torch.Generator().manual_seed(0)
+    prompt, n, generator = "):\n    ", 300, torch.Generator().manual_seed(0)
     covers = _covers(tokenizer, prompt)
     flat = [[*ids, token] for ids, tokens in covers for token in tokens]
     p = _cover_scores(model, covers).softmax(0)
@@ -191,8 +191,6 @@ def test_the_cure_of_the_indentation(tokenizer):
     [
         ({"seed": 2**64}, "seed=18446744073709551616: give a whole number from 0"),
         ({"seed": -1}, "seed=-1"),
-        ({"temperature": 1e-40}, "temperature=1e-40: give 0"),
-        ({"temperature": 1e300}, r"temperature=1e\+300"),
         ({"temperature": float("nan")}, "temperature=nan"),
         ({"temperature": float("inf")}, "temperature=inf"),
         ({"temperature": -0.5}, "temperature=-0.5"),
@@ -204,12 +202,12 @@ def test_the_cure_of_the_indentation(tokenizer):
 )
 def test_impossible_options(wrong, words, tokenizer, model):
     with pytest.raises(ValueError, match=words):
-        _check_sampling(**({"max_new_tokens": 3} | USUAL | wrong))
+        _check_options(**({"max_new_tokens": 3} | USUAL | wrong))
     with pytest.raises(ValueError, match=words):
         complete_text(model, tokenizer, "x", **({"max_new_tokens": 3} | USUAL | wrong))
 
 
-@pytest.mark.parametrize("options", [{"seed": 2**64 - 1}, {"temperature": 1e-3}, {"temperature": 1e3}, {"top_k": 10**9}])
+@pytest.mark.parametrize("options", [{"seed": 2**64 - 1}, {"temperature": 1e-40}, {"temperature": 1e300}, {"top_k": 10**9}])
 def test_options_at_their_bounds(options, tokenizer, model):
     assert complete_text(model, tokenizer, "def ", 5, **(USUAL | options)).startswith("def ")
 
@@ -234,7 +232,7 @@ def test_the_command_prints_a_completion(monkeypatch, capsys, tokenizer, model, 
     assert capsys.readouterr().out == expected + "\n" and asked == [(tmp_path, "ab", "cpu")]
 
 
-@pytest.mark.parametrize("wrong", [{"seed": 2**64}, {"temperature": 1e300}, {"device": "abacus"}, {"tokens": -1}, {"top_k": 0}])
+@pytest.mark.parametrize("wrong", [{"seed": 2**64}, {"temperature": -1}, {"device": "abacus"}, {"tokens": -1}])
 def test_the_command_refuses_before_it_reads_the_model(wrong, monkeypatch):
     monkeypatch.setattr(completion, "load_base_model", lambda *given: pytest.fail("the model was read"))
     with pytest.raises(ValueError, match="give"):
