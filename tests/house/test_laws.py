@@ -9,6 +9,7 @@ LAWS = [
     laws.law1_modules,
     laws.law2_order,
     laws.law3_names,
+    laws.imports_exist,
     laws.law4_export,
     laws.law4_normal_form,
     laws.law5_truth,
