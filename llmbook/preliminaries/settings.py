@@ -23,7 +23,7 @@ def _default_of(spec) -> Any:
         return spec.default_factory()
     return spec.default
 
-
+# %% ../../chapters/00_preliminaries/01_settings.ipynb #0e25f7f2
 def keyed(value: Any) -> Any:
     """What of a configuration names a result: no `unkeyed` field, and no default.
 
@@ -50,7 +50,7 @@ def _given(config: Any, *names: str) -> dict[str, Any]:
     optional = {name for name in names if getattr(type(config), name, 0) is None}
     return {n: v for n, v in values.items() if v is not None or n not in optional}
 
-
+# %% ../../chapters/00_preliminaries/01_settings.ipynb #ca6eec86
 def _at_least(config: Any, low: int, *names: str) -> None:
     """Refuse fields that are no whole number from `low` on."""
     for name, value in _given(config, *names).items():
@@ -58,7 +58,7 @@ def _at_least(config: Any, low: int, *names: str) -> None:
         if not (whole and value >= low):
             raise ValueError(f"{name}={value!r}: give a whole number of at least {low}")
 
-
+# %% ../../chapters/00_preliminaries/01_settings.ipynb #940cf4c7
 def _positive(config: Any, *names: str) -> None:
     """Refuse fields that are no finite number above 0."""
     for name, value in _given(config, *names).items():
@@ -66,7 +66,7 @@ def _positive(config: Any, *names: str) -> None:
         if not (number and 0 < value < math.inf):
             raise ValueError(f"{name}={value!r}: give a finite number above 0")
 
-
+# %% ../../chapters/00_preliminaries/01_settings.ipynb #3b45dfc2
 def _one_of(config: Any, **choices: tuple) -> None:
     """Refuse fields whose value is not among the choices."""
     for name, allowed in choices.items():
@@ -108,6 +108,8 @@ class CorpusConfig:
 
 # %% ../../chapters/00_preliminaries/01_settings.ipynb #88c1a6cd
 END_OF_TEXT = "<|endoftext|>"
+
+# %% ../../chapters/00_preliminaries/01_settings.ipynb #1ecf17cb
 DEFAULT_SPECIAL_TOKENS = (
     END_OF_TEXT,
     "<|system|>",
@@ -296,7 +298,7 @@ PRESETS = {
     "laptop": Run(),
 }
 
-
+# %% ../../chapters/00_preliminaries/01_settings.ipynb #1141bd2d
 def choose_preset(name: str) -> Run:
     """The preset of that name.
 
