@@ -1513,6 +1513,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                'llmbook/training/optimizers.py')},
             'llmbook.training.pretraining': { 'llmbook.training.pretraining._held_out_bits': ( '05_training/pretraining.html#_held_out_bits',
                                                                                                'llmbook/training/pretraining.py'),
+                                              'llmbook.training.pretraining._intact': ( '05_training/pretraining.html#_intact',
+                                                                                        'llmbook/training/pretraining.py'),
                                               'llmbook.training.pretraining._is_done': ( '05_training/pretraining.html#_is_done',
                                                                                          'llmbook/training/pretraining.py'),
                                               'llmbook.training.pretraining._language_model_trainer': ( '05_training/pretraining.html#_language_model_trainer',
