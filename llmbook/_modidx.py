@@ -959,6 +959,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                  'llmbook/preliminaries/settings.py'),
                                                 'llmbook.preliminaries.settings._default_of': ( '00_preliminaries/settings.html#_default_of',
                                                                                                 'llmbook/preliminaries/settings.py'),
+                                                'llmbook.preliminaries.settings._given': ( '00_preliminaries/settings.html#_given',
+                                                                                           'llmbook/preliminaries/settings.py'),
                                                 'llmbook.preliminaries.settings._one_of': ( '00_preliminaries/settings.html#_one_of',
                                                                                             'llmbook/preliminaries/settings.py'),
                                                 'llmbook.preliminaries.settings._positive': ( '00_preliminaries/settings.html#_positive',
