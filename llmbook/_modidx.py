@@ -1511,6 +1511,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                'llmbook/training/optimizers.py')},
             'llmbook.training.pretraining': { 'llmbook.training.pretraining._held_out_bits': ( '05_training/pretraining.html#_held_out_bits',
                                                                                                'llmbook/training/pretraining.py'),
+                                              'llmbook.training.pretraining._intact': ( '05_training/pretraining.html#_intact',
+                                                                                        'llmbook/training/pretraining.py'),
                                               'llmbook.training.pretraining._is_done': ( '05_training/pretraining.html#_is_done',
                                                                                          'llmbook/training/pretraining.py'),
                                               'llmbook.training.pretraining._language_model_trainer': ( '05_training/pretraining.html#_language_model_trainer',
@@ -1618,6 +1620,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'llmbook.training.world._failures_shared': ( '05_training/world.html#_failures_shared',
                                                                                      'llmbook/training/world.py'),
                                         'llmbook.training.world._forked': ('05_training/world.html#_forked', 'llmbook/training/world.py'),
+                                        'llmbook.training.world.bare_model': ( '05_training/world.html#bare_model',
+                                                                               'llmbook/training/world.py'),
                                         'llmbook.training.world.distribute_model': ( '05_training/world.html#distribute_model',
                                                                                      'llmbook/training/world.py'),
                                         'llmbook.training.world.exchanging': ( '05_training/world.html#exchanging',
@@ -1625,6 +1629,4 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'llmbook.training.world.fork_world': ( '05_training/world.html#fork_world',
                                                                                'llmbook/training/world.py'),
                                         'llmbook.training.world.open_world': ( '05_training/world.html#open_world',
-                                                                               'llmbook/training/world.py'),
-                                        'llmbook.training.world.unwrapped': ( '05_training/world.html#unwrapped',
-                                                                              'llmbook/training/world.py')}}}
+                                                                               'llmbook/training/world.py')}}}

@@ -63,7 +63,7 @@ def test_resume_is_exact(tmp_path, precision, optimizer, monkeypatch):
         folder = tmp_path / f"parts{stop_at}"
         first = trainer(folder, **options)
         advance = first.advance
-        monkeypatch.setattr(first, "advance", lambda f=first, a=advance: _advance_and_save(f, a, stop_at))
+        monkeypatch.setattr(first, "advance", lambda f=first, a=advance, n=stop_at: _advance_and_save(f, a, n))
         with pytest.raises(KeyboardInterrupt):
             first.run()
         with open(folder / "metrics.jsonl", "a") as file:
