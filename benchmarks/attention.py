@@ -9,7 +9,6 @@ is the median over the rounds of the ratio of two times. Prints a table and writ
 
 import argparse
 import statistics
-import time
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +16,7 @@ from record import machine, write_record
 from torch import Tensor
 
 from llmbook.attention.causal import attention, fused_attention
+from llmbook.preliminaries.measuring import call_seconds
 
 TRAIN_LENGTHS = (64, 128, 256, 384, 512, 1024, 2048, 4096)
 DECODE_LENGTHS = (256, 512, 1024, 2048, 4096)
@@ -32,18 +32,18 @@ def torch_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 WAYS = {"explicit": attention, "fused": fused_attention, "torch": torch_attention}
 
 
-def seconds(attend, leaves: list[Tensor], upstream: Tensor | None) -> float:
+def run(attend, leaves: list[Tensor], upstream: Tensor | None) -> None:
     """One forward pass and, given the gradient of its output, one backward pass."""
-    wait = torch.cuda.synchronize if leaves[0].is_cuda else lambda: None
-    for leaf in leaves:
-        leaf.grad = None
-    wait()
-    start = time.perf_counter()
     output = attend(*leaves)
     if upstream is not None:
         output.backward(upstream)
-    wait()
-    return time.perf_counter() - start
+
+
+def seconds(attend, leaves: list[Tensor], upstream: Tensor | None) -> float:
+    """One pass, without the time to forget the gradients of the one before it."""
+    for leaf in leaves:
+        leaf.grad = None
+    return call_seconds(run, attend, leaves, upstream, repeats=1, warmup=0)
 
 
 def compare(T: int, S: int, heads: int, dtype: torch.dtype, device: str, rounds: int) -> dict:

@@ -5,8 +5,9 @@
 Stages: ours and the peer do the same documents one after the other, in an order that rotates, in each round; a comparison is
 the median over the rounds of the ratio of two times (below 1: ours is faster). Both get the same word and sentence splitter,
 ours, unless a row says that the peer is as shipped (with spaCy's). Whole: prose through rules, masks and deduplication, one
-process, against the same chain of datatrove's own steps. Growth: the corpus, repeated with edits, from 10 to 200 MB, one process each;
-time and peak memory (`VmHWM`, Linux only: `ru_maxrss` would be inherited from this process). Index: peak memory of the search for copies, by tracemalloc, on keys without copies.
+process, against the same chain of datatrove's own steps. Growth: the corpus, repeated with edits, from 10 to 200 MB, one
+process each; time and peak memory (`VmHWM`, Linux only: `ru_maxrss` would be inherited from this process). Index: peak memory
+of the search for copies, by tracemalloc, on keys without copies.
 
 Prints tables and writes benchmarks/results/data-cpu.json.
 """
@@ -55,8 +56,12 @@ from llmbook.data.language import identify_language, language_model
 from llmbook.data.personal import mask_personal
 from llmbook.data.quality import gopher_rejection
 from llmbook.data.repetition import repetition_rule
+from llmbook.preliminaries.settings import CorpusConfig
 
-PAGES = "argparse calendar csv datetime email.message fractions gettext heapq imaplib inspect json logging optparse pathlib pdb pickle random shutil socket statistics tarfile textwrap typing unittest.mock uuid zipfile".split()
+PAGES = (
+    "argparse calendar csv datetime email.message fractions gettext heapq imaplib inspect json logging optparse "
+    "pathlib pdb pickle random shutil socket statistics tarfile textwrap typing unittest.mock uuid zipfile"
+).split()
 
 
 @contextlib.contextmanager
@@ -338,9 +343,9 @@ def datatrove_chain(source: Path, out: Path) -> None:
             1,
         ),
     ]
-    for number, (steps, tasks) in enumerate(phases):
+    for number, (chain, tasks) in enumerate(phases):
         with pipeline.console_to(out / "console.log"):
-            LocalPipelineExecutor(copy.deepcopy(steps), tasks=tasks, workers=1, logging_dir=str(out / f"log{number}")).run()
+            LocalPipelineExecutor(copy.deepcopy(chain), tasks=tasks, workers=1, logging_dir=str(out / f"log{number}")).run()
 
 
 def whole_rows(rounds: int, folder: Path) -> list[dict]:
@@ -353,7 +358,7 @@ def whole_rows(rounds: int, folder: Path) -> list[dict]:
     with open(source / "prose.jsonl", "wb") as file:
         steps.save_jsonl(file, documents)
     size = sum(len(document.text.encode()) for document in documents)
-    config = pipeline.CorpusConfig(str(source), languages=(), toxicity=False)
+    config = CorpusConfig(str(source), languages=(), toxicity=False)
     runs = iter(range(10**6))
 
     def ours():
@@ -406,6 +411,7 @@ RUN = """
 import json, re, sys, time
 from pathlib import Path
 from llmbook.data import pipeline
+from llmbook.preliminaries.settings import CorpusConfig
 times, original = {}, pipeline.run_phase
 def timed(name, *arguments):
     start = time.perf_counter()
@@ -415,7 +421,7 @@ def timed(name, *arguments):
     times[name + "_peak_mb"] = round(kilobytes / 1024, 1)
 pipeline.run_phase = timed
 start = time.perf_counter()
-corpus = pipeline.write_corpus(sys.argv[2], pipeline.CorpusConfig(sys.argv[1]))
+corpus = pipeline.write_corpus(sys.argv[2], CorpusConfig(sys.argv[1]))
 report = pipeline.read_report(corpus)
 print(json.dumps({"seconds": round(time.perf_counter() - start, 2), **times, "read": report["read"], "kept": report["kept"]}))
 """
@@ -434,7 +440,8 @@ def growth_rows(sizes: list[int], folder: Path) -> list[dict]:
         row = {"megabytes": megabytes, "documents": count, **json.loads(done.stdout)}
         rows.append(row)
         print(
-            f"{megabytes:>6}{count:>11,}{row['seconds']:>10.1f}{megabytes / row['seconds']:>8.2f}{row['filter_peak_mb']:>17}{row['write_peak_mb']:>16}",
+            f"{megabytes:>6}{count:>11,}{row['seconds']:>10.1f}{megabytes / row['seconds']:>8.2f}"
+            f"{row['filter_peak_mb']:>17}{row['write_peak_mb']:>16}",
             flush=True,
         )
     return rows

@@ -3,7 +3,10 @@
 - MathJax is served from the page's own folder, so that formulas are typeset without a network.
 - The cell that only names a notebook's module is dropped; an exported cell carries a badge with the module's name, which
   links to the definition in the module's source (HTML) or to the module's reference (PDF).
+- A cell whose metadata says that it draws a figure shows the figure, and folds its code under it.
+- Figures carry the number of their chapter; a table that a cell returns is set as one in the PDF.
 - The directive `llmbook-api` writes the reference of one subpackage from its docstrings.
+- The PDF shows what the HTML folds.
 - Chapters of the PDF carry the number of their folder.
 - The LaTeX preamble and title page of `theme/latex/` are put in place for the PDF.
 """
@@ -13,16 +16,22 @@ from __future__ import annotations
 import importlib.util
 import re
 import shutil
+import sys
 from pathlib import Path
 
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 
 THEME = Path(__file__).resolve().parent
 ROOT = THEME.parent
+sys.path.append(str(ROOT))  # Sphinx finds this file by its folder; the tools lie beside it
+
+from tools import toc  # noqa: E402
+
 MATHJAX = "mathjax/es5/tex-mml-chtml.js"
 # What tex-mml-chtml.js may load later: fonts, TeX extensions, the menu, accessibility.
 MATHJAX_PARTS = ("tex-mml-chtml.js", "output/chtml", "input/tex/extensions", "ui", "a11y", "sre")
@@ -130,6 +139,77 @@ def dress_cells(app: Sphinx, doctree: nodes.document) -> None:
             cell.parent.insert(position, badge(f"llmbook.{module}", first_definition(code), app.env.docname))
 
 
+# ---------------------------------------------------------------- figures and tables
+
+
+class FigureCode(nodes.Element):
+    """The code of a figure, which is read after the figure: folded in HTML, small in the PDF."""
+
+
+def visit_code_html(self, node: FigureCode) -> None:
+    self.body.append('<details class="llmbook-figure-code"><summary>Code of this figure</summary>\n')
+
+
+def depart_code_html(self, node: FigureCode) -> None:
+    self.body.append("</details>\n")
+
+
+def visit_code_latex(self, node: FigureCode) -> None:
+    labels = [rf"\ref{{\detokenize{{{self.curfilestack[-1]}:{name}}}}}" for name in node["figures"]]
+    self.body.append(rf"\begin{{llmbookfigurecode}}{{{' and '.join(labels)}}}" + "\n")
+
+
+def depart_code_latex(self, node: FigureCode) -> None:
+    self.body.append("\\end{llmbookfigurecode}\n")
+
+
+def is_output(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.container) and node.get("nb_element") == "cell_code_output"
+
+
+def dress_figures(app: Sphinx, doctree: nodes.document) -> None:
+    """Put the code of a cell that draws figures after them; take the figures out of the cell unless they are to be predicted."""
+    for cell in [node for node in doctree.findall(nodes.container) if node.get("nb_element") == "cell_code"]:
+        figures = list(cell.findall(nodes.figure))
+        if not figures:
+            continue
+        code = FigureCode("", figures=[figure["ids"][0] for figure in figures if figure["ids"]])
+        code += nodes.container("", *[child for child in cell if not is_output(child)], classes=["cell"])
+        cell.children = [child for child in cell if is_output(child)]
+        parent, place = cell.parent, cell.parent.index(cell)
+        parent.insert(place + 1, code)
+        if "output" in cell.get("hide_mode", ""):
+            cell["hide_mode"] = "output"
+            continue
+        cell.attributes.pop("hide_mode", None)
+        for figure in figures:
+            figure.parent.remove(figure)
+            parent.insert(place, figure)
+            place += 1
+        if not any(len(output) for output in cell):  # nothing but figures
+            parent.remove(cell)
+
+
+def dress_tables(app: Sphinx, doctree: nodes.document) -> None:
+    """Set the LaTeX of a table as it is: MyST-NB takes every LaTeX output for a formula."""
+    for block in list(doctree.findall(nodes.math_block)):
+        text = block.astext()
+        if "text_latex" in block["classes"] and text.startswith(r"\begin{tabular}"):
+            block.replace_self(nodes.raw("", f"\n\\begin{{llmbooktable}}\n{text}\n\\end{{llmbooktable}}\n", format="latex"))
+
+
+def number_figures(app: Sphinx, env) -> None:
+    """Number the figures of each chapter by its folder, as LaTeX does; the numbers on the disk stay as Sphinx made them."""
+    count: dict[int, int] = {}
+    for docname, kinds in env.toc_fignumbers.items():
+        if not (match := re.match(r"chapters/(\d+)_", docname)):
+            continue
+        chapter = int(match[1])
+        for name in kinds.get("figure", {}):
+            count[chapter] = count.get(chapter, 0) + 1
+            kinds["figure"][name] = (chapter, count[chapter])
+
+
 def resolve_module(app: Sphinx, env, node, contnode):
     """Turn a badge's reference into a link: to the definition on viewcode's page of the module, or to its reference."""
     if node.get("reftype") != MODULE:
@@ -164,17 +244,6 @@ def remove_orphans(app: Sphinx, error: Exception | None) -> None:
 # ---------------------------------------------------------------- API reference
 
 
-def toc_notebooks() -> list[str]:
-    """Return the notebooks' paths without ending, in the order of the table of contents."""
-    entries = re.findall(r"^\s*- file:\s*(chapters/\S+)", (ROOT / "_toc.yml").read_text(encoding="utf-8"), flags=re.M)
-    return [entry for entry in entries if (ROOT / f"{entry}.ipynb").exists()]
-
-
-def module_of(notebook: str) -> str:
-    """`chapters/03_attention/01_causal` -> `attention.causal`."""
-    return ".".join(re.sub(r"^\d+_", "", part) for part in notebook.split("/")[1:])
-
-
 class ApiReference(SphinxDirective):
     """`{llmbook-api} attention`: every public name of a subpackage, by module, in the order of the book."""
 
@@ -183,8 +252,8 @@ class ApiReference(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         self.env.note_dependency(str(ROOT / "_toc.yml"))
         lines = []
-        for notebook in toc_notebooks():
-            module = module_of(notebook)
+        for notebook in toc.notebooks():
+            module = toc.module_of(notebook)
             if module.split(".")[0] != self.arguments[0]:
                 continue
             lines += [f"## `{module.split('.')[-1]}`", "", f"Developed in [](/{notebook}.ipynb).", ""]
@@ -202,6 +271,17 @@ def dress_docstring(app: Sphinx, what: str, name: str, thing: object, options, l
 
 
 # ---------------------------------------------------------------- PDF
+
+
+class ShowFolded(SphinxPostTransform):
+    """Show in the PDF what the HTML folds: a transform of jupyter-book's would drop the inputs and outputs of these cells."""
+
+    default_priority = 399  # jupyter-book's has 400
+    formats = ("latex",)
+
+    def run(self, **options) -> None:
+        for cell in self.document.findall(nodes.container):
+            cell["classes"] = [name for name in cell["classes"] if not name.startswith("tag_hide-")]
 
 
 def configure(app: Sphinx, config) -> None:
@@ -240,14 +320,20 @@ def number_chapter(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def setup(app: Sphinx) -> dict:
+    app.setup_extension("sphinx.ext.autodoc")
     app.connect("config-inited", configure, priority=100)  # before sphinx-jupyterbook-latex appends to the preamble
     app.connect("builder-inited", copy_mathjax)
     app.connect("html-page-context", dress_page, priority=900)
     app.connect("doctree-read", dress_cells)
+    app.add_node(FigureCode, html=(visit_code_html, depart_code_html), latex=(visit_code_latex, depart_code_latex))
+    app.connect("doctree-read", dress_figures)
+    app.connect("doctree-read", dress_tables)
+    app.connect("env-check-consistency", number_figures)
     app.connect("missing-reference", resolve_module)
     app.connect("html-collect-pages", renew_module_pages, priority=400)
     app.connect("build-finished", remove_orphans)
     app.add_directive("llmbook-api", ApiReference)
+    app.add_post_transform(ShowFolded)
     app.connect("autodoc-process-docstring", dress_docstring, priority=400)  # before napoleon
     app.connect("doctree-read", number_chapter)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -9,6 +9,7 @@ __all__ = ['keep_top_k', 'keep_top_p', 'sample_next', 'generate']
 import math
 
 import torch
+import torch.nn.functional as F
 from .transformer import Transformer
 from ..attention.causal import softmax
 from torch import Tensor
@@ -18,11 +19,11 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
     """Logits [..., V] with all but each row's k largest at minus infinity; ties stay.
 
     Raises:
-        ValueError: if k is below 1. A k above V keeps all.
+        ValueError: unless k is a whole number of at least 1. A k above V keeps all.
 
     Source: Fan et al. (2018).
     """
-    if k < 1:
+    if not isinstance(k, int) or k < 1:
         raise ValueError(f"top_k={k}: keep at least 1 token, or None for all")
     kth = logits.topk(min(k, logits.shape[-1]), dim=-1).values[..., -1:]
     return logits.masked_fill(logits < kth, -torch.inf)
@@ -51,6 +52,38 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     return logits.masked_fill(drop.scatter(-1, order, drop), -torch.inf)
 
 # %% ../../chapters/04_architecture/06_generation.ipynb #3807a630
+def _divide(logits: Tensor, temperature: float) -> Tensor:
+    """Logits [..., V] over a temperature, up to a constant, without overflow; float32."""
+    logits = logits.float()
+    below = logits - logits.amax(dim=-1, keepdim=True)
+    return below / min(max(temperature, 1e-30), 1e30)
+
+# %% ../../chapters/04_architecture/06_generation.ipynb #3644c536
+def _check_sampling(
+    logits: Tensor, temperature: float, generator: torch.Generator | None
+) -> None:
+    """Refuse what cannot be sampled from. Values are looked at on a CPU only.
+
+    Raises:
+        ValueError: naming the temperature, the devices, or the row of logits.
+    """
+    if not (math.isfinite(temperature) and temperature >= 0):
+        raise ValueError(
+            f"temperature={temperature}: give a number of at least 0, where 0 is greedy"
+        )
+    device = logits.device.type
+    if generator is not None and generator.device.type != device:
+        raise ValueError(
+            f"logits on {device}, generator on {generator.device.type}: "
+            f"give torch.Generator({device!r})"
+        )
+    if device == "cpu" and not (found := logits.amax(dim=-1).isfinite()).all():
+        raise ValueError(
+            f"the largest of the logits in row {int(found.long().argmin())} is not finite: "
+            "the model has diverged, or every token is masked"
+        )
+
+# %% ../../chapters/04_architecture/06_generation.ipynb #59e224ea
 def sample_next(
     logits: Tensor,
     temperature: float = 1.0,
@@ -64,16 +97,14 @@ def sample_next(
     sampled. Temperature 0 takes the largest logit, and of equal ones the first.
 
     Raises:
-        ValueError: if the temperature is negative or not finite, or `top_k` or `top_p`
-            is out of range.
+        ValueError: if the temperature is negative or not finite, `top_k` or `top_p` out
+            of range, the generator on another device, or, on a CPU, a row of logits has
+            no finite largest entry.
     """
-    if not (math.isfinite(temperature) and temperature >= 0):
-        raise ValueError(
-            f"temperature={temperature}: give a number of at least 0, where 0 is greedy"
-        )
+    _check_sampling(logits, temperature, generator)
     if temperature == 0:
         return logits.argmax(dim=-1)
-    logits = logits.float() / temperature
+    logits = _divide(logits, temperature)
     if top_k is not None:
         logits = keep_top_k(logits, top_k)
     if top_p is not None:
@@ -81,6 +112,11 @@ def sample_next(
     return torch.multinomial(softmax(logits), 1, generator=generator).squeeze(-1)
 
 # %% ../../chapters/04_architecture/06_generation.ipynb #e79fd355
+def _last_logits(states: Tensor, output_weight: Tensor) -> Tensor:
+    """Logits [B, V] after the last of T positions: a head for `Transformer.forward`."""
+    return F.linear(states[:, -1], output_weight)
+
+# %% ../../chapters/04_architecture/06_generation.ipynb #b8953c07
 @torch.no_grad()
 def generate(
     model: Transformer,
@@ -106,8 +142,8 @@ def generate(
         raise ValueError(f"max_new_tokens={max_new_tokens}: give 0 or more")
     stopped = torch.zeros(ids.shape[0], dtype=torch.bool, device=ids.device)
     for _ in range(max_new_tokens):
-        states = model.hidden(ids[:, -model.config.context :])[:, -1]
-        drawn = sample_next(model.unembed(states), temperature, top_k, top_p, generator)
+        logits = model(ids[:, -model.config.context :], head=_last_logits)
+        drawn = sample_next(logits, temperature, top_k, top_p, generator)
         if stop_id is not None:
             drawn = torch.where(stopped, stop_id, drawn)
             stopped |= drawn == stop_id

@@ -11,6 +11,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 # %% ../../chapters/04_architecture/02_normalization.ipynb #bb6836f4
+def _check_weight(x: Tensor, weight: Tensor | None) -> None:
+    """Refuse a weight or bias of another width than the last dimension of x.
+
+    Raises:
+        ValueError: naming the shape and the width.
+    """
+    if weight is None or torch.compiler.is_compiling():
+        return
+    if weight.shape != x.shape[-1:]:
+        raise ValueError(
+            f"input of shape {tuple(x.shape)}: the last dimension must be the "
+            f"width, {', '.join(map(str, weight.shape))}"
+        )
+
+# %% ../../chapters/04_architecture/02_normalization.ipynb #fe945d86
 def layer_norm(
     x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
@@ -19,21 +34,30 @@ def layer_norm(
     Shapes: x [..., D], weight and bias [D] -> [..., D] in the dtype of x. The variance
     divides by D, and statistics are taken in float32 where x is a shorter type.
 
+    Raises:
+        ValueError: if weight or bias have another width.
+
     Source: Ba et al. (2016), equations 3 and 4; eps inside the root as in PyTorch.
     """
+    _check_weight(x, weight)
+    _check_weight(x, bias)
     weight = None if weight is None else weight.to(x.dtype)
     bias = None if bias is None else bias.to(x.dtype)
     return F.layer_norm(x, x.shape[-1:], weight, bias, eps)
 
-# %% ../../chapters/04_architecture/02_normalization.ipynb #fe945d86
+# %% ../../chapters/04_architecture/02_normalization.ipynb #84e81082
 def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-6) -> Tensor:
     """Divide the last dimension of x by its root mean square, then apply the weight.
 
     Shapes: x [..., D], weight [D] -> [..., D] in the dtype of x. The mean square is taken
     in float32 where x is a shorter type.
 
+    Raises:
+        ValueError: if the weight has another width; it is never broadcast.
+
     Source: Zhang and Sennrich (2019), equation 4; eps inside the root as in Llama.
     """
+    _check_weight(x, weight)
     dtype = torch.promote_types(x.dtype, torch.float32)
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=dtype)
     scale = torch.rsqrt(length.square() / x.shape[-1] + eps)

@@ -18,19 +18,19 @@ Rescale = Callable[[Tensor], Tensor]  # frequencies in, frequencies out
 def rope_frequencies(K: int, base: float = 10000.0) -> Tensor:
     """Angle in radians that each of the K/2 pairs of features turns per position.
 
-    Shapes: float32 [K/2], falling from 1 to almost 1 / `base`.
+    Shapes: float64 [K/2], falling from 1 to almost 1 / `base`.
 
     Raises:
-        ValueError: if K is odd or below 2, or if `base` is not above 1.
+        ValueError: if K is odd or below 2, or if `base` is not a finite number above 1.
 
     Source: Su et al. (2021), section 3.2.2, below equation 15.
     """
     if K < 2 or K % 2:
         raise ValueError(f"head width {K}: features turn in pairs, make it even")
-    if not base > 1:
+    if not 1 < base < torch.inf:
         raise ValueError(f"base {base}: frequencies fall to 1/base, choose one above 1")
     exponents = torch.arange(0, K, 2, dtype=torch.float64, device="cpu") / K
-    return (base**-exponents).float()
+    return base**-exponents
 
 # %% ../../chapters/03_attention/03_rope.ipynb #590b3c06
 def rope_table(
@@ -38,9 +38,9 @@ def rope_table(
 ) -> tuple[Tensor, Tensor]:
     """Cosine and sine of every angle at positions 0 .. context - 1.
 
-    Shapes: two float32 [context, K/2]. The angles are taken in float64, so that the
-    last row is as exact as the first. `rescale` maps the frequencies [K/2], in radians
-    per position, to those to be used.
+    Shapes: two float32 [context, K/2]. Frequencies and angles are float64 and only the
+    result is rounded, so that the last row is as exact as the first. `rescale` maps the
+    frequencies, float64 [K/2] in radians per position, to those to be used.
 
     Raises:
         ValueError: if `context` is below 1, K odd, `base` not above 1, or if `rescale`
@@ -55,7 +55,7 @@ def rope_table(
         shape = tuple(frequencies.shape)
         raise ValueError(f"rescale gave {shape}: it must return [{K // 2}] frequencies")
     positions = torch.arange(context, dtype=torch.float64, device="cpu")
-    angles = torch.outer(positions, frequencies.double())
+    angles = torch.outer(positions, frequencies.to(positions))
     return angles.cos().float(), angles.sin().float()
 
 # %% ../../chapters/03_attention/03_rope.ipynb #f67a26d8
@@ -84,26 +84,29 @@ def check_context(T: int, context: int) -> None:
     Raises:
         ValueError: naming both lengths.
     """
-    if T > context:
+    if not torch.compiler.is_compiling() and T > context:
         raise ValueError(
             f"{T} tokens exceed the context of {context}: shorten the input or build a "
             "longer context"
         )
 
 # %% ../../chapters/03_attention/03_rope.ipynb #167edccf
-def check_positions(positions: Tensor, T: int, context: int) -> None:
+def check_positions(positions: Tensor, B: int, T: int, context: int) -> None:
     """Refuse positions of a wrong shape or type, or outside 0 .. context - 1.
 
-    The values are looked at on a CPU only: reading them from a GPU would make the host
-    wait, and an index out of range stops the kernel there anyway.
+    Right shapes are [T], [1, T] and [B, T]. The values are looked at on a CPU only:
+    reading them from a GPU would make the host wait, and an index out of range stops the
+    kernel there anyway.
 
     Raises:
         ValueError: naming the shape or the position.
     """
+    if torch.compiler.is_compiling():
+        return
     whole = positions.dtype in (torch.int32, torch.int64)
-    if positions.ndim not in (1, 2) or positions.shape[-1] != T or not whole:
+    if not whole or tuple(positions.shape) not in ((T,), (1, T), (B, T)):
         given = f"positions {positions.dtype} {tuple(positions.shape)}"
-        raise ValueError(f"{given}: give int64 [T] or [B, T] with T={T}")
+        raise ValueError(f"{given}: give int64 [T] or [B, T], here [{T}] or [{B}, {T}]")
     if positions.device.type != "cpu" or positions.numel() == 0:
         return
     low, high = (int(extreme) for extreme in positions.aminmax())
@@ -115,15 +118,18 @@ def check_positions(positions: Tensor, T: int, context: int) -> None:
 
 # %% ../../chapters/03_attention/03_rope.ipynb #c74775a6
 class RotaryEmbedding(nn.Module):
-    """Rotate queries or keys [B, H, T, K] by their positions, below `context`.
+    """Rotate queries or keys by their positions, below `context`.
+
+    Shapes: x [..., T, K] -> [..., T, K] with positions [T]; x [B, ..., T, K] with a row
+    of positions for each of the B, [B, T]. Usually x is [B, H, T, K].
 
     The table is no parameter and no buffer: it stays float32 when the module is cast,
     and is copied once to each device that asks for it. `rescale` maps the frequencies
     [K/2], in radians per position, to those to be used.
 
     Raises:
-        ValueError: if K is odd, if T exceeds `context`, or if a given position lies
-            outside 0 .. context - 1.
+        ValueError: if K is odd, if T exceeds `context`, if positions [B, T] meet an x of
+            another B, or if a given position lies outside 0 .. context - 1.
 
     Source: Su et al. (2021), section 3.2.
     """
@@ -151,11 +157,12 @@ class RotaryEmbedding(nn.Module):
         if positions is None:
             check_context(T, self.context)
             return rotate(x, cos[:T], sin[:T])
-        check_positions(positions, T, self.context)
-        cos, sin = cos[positions], sin[positions]
-        if positions.ndim == 2:
-            cos, sin = cos[:, None], sin[:, None]  # [B, T, K/2] -> [B, 1, T, K/2]
-        return rotate(x, cos, sin)
+        B = x.shape[0] if x.ndim > 2 else 1
+        check_positions(positions, B, T, self.context)
+        if positions.ndim == 2:  # x [B, ..., T, K] needs [B, 1 .., T]
+            between = (1,) * (x.ndim - 3)
+            positions = positions.reshape(-1, *between, T) if x.ndim > 2 else positions[0]
+        return rotate(x, cos[positions], sin[positions])
 
 # %% ../../chapters/03_attention/03_rope.ipynb #b3338956
 def interpolate_frequencies(frequencies: Tensor, factor: float) -> Tensor:

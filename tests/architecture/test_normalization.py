@@ -78,3 +78,11 @@ def test_reset():
     torch.nn.init.normal_(norm.bias)
     norm.reset_parameters()
     assert norm.weight.tolist() == [1] * 4 and norm.bias.tolist() == [0] * 4
+
+
+def test_a_weight_of_another_width_is_refused_and_not_broadcast():
+    x = torch.ones(2, 3, 8)
+    for weight in (torch.ones(1), torch.ones(7), torch.ones(3, 8), torch.tensor(1.0)):
+        for call in (lambda w: rms_norm(x, w), lambda w: layer_norm(x, w), lambda w: layer_norm(x, None, w)):
+            with pytest.raises(ValueError, match=r"input of shape \(2, 3, 8\): the last dimension must be the width"):
+                call(weight)

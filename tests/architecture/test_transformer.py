@@ -1,12 +1,24 @@
 """The whole model against transformers' Llama and GPT-2 with copied weights, and the count against the model."""
 
 import dataclasses
+import os
+import socket
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from llmbook.architecture.transformer import ModelConfig, Transformer, count_parameters, initialize_weights
+from llmbook.architecture.transformer import (
+    ATTENTIONS,
+    FEED_FORWARDS,
+    NORMS,
+    Transformer,
+    count_parameters,
+    initialize_weights,
+)
 from llmbook.attention.causal import attention, fused_attention
+from llmbook.preliminaries.settings import ModelConfig
 
 SMALL = ModelConfig(vocab_size=50, context=24, width=32, layers=2, heads=4, ff_width=48)
 GPT2 = dataclasses.replace(SMALL, norm="layer", feed_forward="gelu", positions="learned", bias=True, qk_norm=False)
@@ -142,22 +154,46 @@ def test_no_logit_depends_on_a_later_token(fields):
         assert not moved[:t].any() and moved[t]
 
 
+class Remember:
+    """The smallest cache: it concatenates, and knows its length."""
+
+    def __init__(self):
+        self.kept, self.length = [], 0
+
+    def __call__(self, k, v):
+        self.kept.append((k, v))
+        self.length += k.shape[2]
+        return tuple(torch.cat(parts, dim=2) for parts in zip(*self.kept, strict=True))
+
+
+@pytest.mark.parametrize("placed", [True, False])
 @pytest.mark.parametrize("fields", [{}, {"kv_heads": 2}, {"positions": "learned"}])
-def test_caches_give_the_same_logits(fields):
+def test_caches_give_the_same_logits(fields, placed):
     model, ids = small(**fields), some_ids()
-
-    def remember():
-        kept = []
-
-        def cache(k, v):
-            kept.append((k, v))
-            return tuple(torch.cat(parts, dim=2) for parts in zip(*kept, strict=True))
-
-        return cache
-
-    caches = [remember() for _ in model.blocks]
-    parts = [model(ids[:, a:b], torch.arange(a, b), caches) for a, b in ((0, 10), (10, 11), (11, 24))]
+    caches, parts = [Remember() for _ in model.blocks], []
+    for a, b in ((0, 10), (10, 11), (11, 24)):
+        parts.append(model(ids[:, a:b], torch.arange(a, b) if placed else None, caches))
     torch.testing.assert_close(torch.cat(parts, dim=1), model(ids), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="25 tokens exceed the context of 24"):
+        model(ids[:, :1], caches=caches)
+
+
+@pytest.mark.parametrize("positions", ["rope", "learned"])
+def test_a_cache_without_length_needs_positions(positions):
+    model, ids, pairs = small(positions=positions), some_ids(T=1), []
+
+    def cache(k, v):
+        pairs.append((k, v))
+        return k, v
+
+    with pytest.raises(ValueError, match="Pass positions, or give the cache a `length`"):
+        model(ids, caches=[cache, cache])
+    assert not pairs
+    model(ids, torch.tensor([0]), [cache, cache])
+    with pytest.raises(ValueError, match="1 caches for 2 layers"):
+        model(ids, torch.tensor([0]), [cache])
+    with pytest.raises(ValueError, match="0 caches for 2 layers"):
+        model(ids, caches=[])
 
 
 def test_positions_per_row():
@@ -218,9 +254,10 @@ def test_tied_embeddings_are_saved_once():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"width": 250}, "width 250 is not divisible by 4 heads"),
-        ({"kv_heads": 3}, "4 heads are not divisible by 3 key/value"),
-        ({"width": 36}, "head width 9"),
+        ({"width": 250}, "width=250"),
+        ({"kv_heads": 3}, "kv_heads=3"),
+        ({"width": 36}, "head width, 9"),
+        ({"attention": "sparse"}, "attention='sparse'"),
         ({"layers": 0}, "layers=0"),
         ({"context": -1}, "context=-1"),
         ({"vocab_size": 0}, "vocab_size=0"),
@@ -230,7 +267,7 @@ def test_tied_embeddings_are_saved_once():
         ({"norm": "batch"}, "norm='batch'.*rms, layer"),
         ({"feed_forward": "relu"}, "feed_forward='relu'"),
         ({"positions": "none"}, "positions='none'"),
-        ({"rope_base": 1.0}, "base 1.0"),
+        ({"rope_base": 1.0}, "rope_base=1.0"),
         ({"norm_eps": 0.0}, "norm_eps=0.0"),
         ({"init_std": float("nan")}, "init_std=nan"),
     ],
@@ -255,9 +292,204 @@ def test_odd_head_width_is_fine_without_rope():
         (torch.zeros(3, dtype=torch.long), None, "int64"),
         (torch.zeros(1, 3), None, "float32"),
         (torch.zeros(1, 2, dtype=torch.long), torch.tensor([23, 24]), "position 24 lies outside 0 .. 23"),
-        (torch.zeros(1, 2, dtype=torch.long), torch.tensor([0]), "T=2"),
+        (torch.zeros(1, 2, dtype=torch.long), torch.tensor([0]), "here .2. or .1, 2."),
+        (torch.zeros(1, 2, dtype=torch.long), torch.zeros(3, 2, dtype=torch.long), "here .2. or .1, 2."),
     ],
 )
 def test_inputs_out_of_range(positions, ids, at, message):
     with pytest.raises(ValueError, match=message):
         small(positions=positions)(ids, at)
+
+
+# ---------------------------------------------------------------- One door
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_head_gets_states_and_output_weight(tied):
+    model, ids = small(tie_embeddings=tied), some_ids()
+    states, weight = model(ids, head=lambda states, weight: (states, weight))
+    assert states.shape == (2, 24, 32) and weight is model.output_weight
+    assert weight is (model.embedding.tokens if tied else model.head).weight
+    assert torch.equal(F.linear(states, weight), model(ids))
+    assert torch.equal(model(ids, head=lambda x, w: x[:, -1] @ w.T), (states[:, -1] @ weight.T))
+
+
+def test_states_may_enter_in_place_of_ids():
+    model, ids = small(), some_ids()
+    assert torch.equal(model(model.embedding(ids)), model(ids))
+    with pytest.raises(ValueError, match="the last dimension must be the width, 32"):
+        model(torch.zeros(1, 3, 31))
+
+
+def test_every_choice_of_the_settings_has_a_builder():
+    hints = get_type_hints(ModelConfig)
+    for field, builders in (("norm", NORMS), ("feed_forward", FEED_FORWARDS), ("attention", ATTENTIONS)):
+        assert set(get_args(hints[field])) == set(builders)
+
+
+def test_tables_are_marked():
+    for fields, tables in (
+        ({"tie_embeddings": False}, {"embedding.tokens", "head"}),
+        ({"positions": "learned"}, {"embedding.tokens", "embedding.positions"}),
+    ):
+        marks = {name: getattr(module, "parameter_group", None) for name, module in small(**fields).named_modules()}
+        assert {name for name, mark in marks.items() if mark == "tables"} == tables
+
+
+def test_a_model_needs_a_vocabulary():
+    for build in (Transformer, count_parameters):
+        with pytest.raises(ValueError, match="vocab_size=None leaves the vocabulary to a tokenizer"):
+            build(ModelConfig())
+
+
+# ---------------------------------------------------------------- Cut, compiled, sharded
+
+
+def stage_of(model, layers, first, last):
+    """A copy of some layers of a model, as a pipeline would hold it."""
+    stage = Transformer(model.config)
+    for layer in set(range(model.config.layers)) - set(layers):
+        del stage.blocks[str(layer)]
+    if not last:
+        stage.norm = stage.head = None
+    if not first and (not last or model.head is not None):
+        stage.embedding = None
+    stage.load_state_dict({name: model.state_dict()[name] for name in stage.state_dict()})
+    return stage
+
+
+@pytest.mark.parametrize("fields", [{}, {"tie_embeddings": False, "kv_heads": 2}, {"positions": "learned"}])
+def test_stages_give_the_logits_of_the_whole(fields):
+    model, ids = small(layers=4, **fields), some_ids()
+    stages = [stage_of(model, (0,), True, False), stage_of(model, (1, 2), False, False), stage_of(model, (3,), False, True)]
+    caches = [[Remember() for _ in stage.blocks] for stage in stages]
+    outputs = []
+    for piece in (ids, *ids.split((13, 11), dim=1)):
+        x = piece
+        for stage, cache in zip(stages, caches, strict=True):
+            x = stage(x, caches=cache if piece is not ids else None)
+        outputs.append(x)
+    assert torch.equal(outputs[0], model(ids))
+    torch.testing.assert_close(torch.cat(outputs[1:], dim=1), model(ids), rtol=1e-4, atol=1e-5)
+    names = [set(stage.state_dict()) for stage in stages]
+    assert set().union(*names) == set(model.state_dict())
+    assert names[0] & names[2] == ({"embedding.tokens.weight"} if model.head is None else set()) | (
+        {"embedding.positions.weight"} if "positions" in fields else set()
+    )
+    assert not names[0] & names[1] and not names[1] & names[2]
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_gradients_of_stages_are_those_of_the_whole(tied):
+    model, ids = small(tie_embeddings=tied), some_ids()
+    model(ids).square().sum().backward()
+    expected = {name: p.grad for name, p in model.named_parameters()}
+    stages = [stage_of(model, (0,), True, False), stage_of(model, (1,), False, True)]
+    stages[1](stages[0](ids)).square().sum().backward()
+    found = {}
+    for stage in stages:
+        for name, p in stage.named_parameters():
+            found[name] = found.get(name, 0) + p.grad
+    assert found.keys() == expected.keys()
+    for name in found:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-5)
+
+
+def test_incomplete_stages_say_what_is_missing():
+    model = small(tie_embeddings=False)
+    model.head = None
+    with pytest.raises(ValueError, match="no head and no tied embedding"):
+        model(some_ids())
+    model.embedding = None
+    with pytest.raises(ValueError, match="no embedding: give states"):
+        model(some_ids())
+
+
+def counted_compile(model, graphs, **options):
+    """Compile without breaks, with a backend that only counts what it is given."""
+    torch._dynamo.reset()
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    return torch.compile(model, fullgraph=True, backend=backend, **options)
+
+
+@pytest.mark.parametrize("fields", [{}, {"kv_heads": 2, "positions": "learned", "tie_embeddings": False}])
+def test_compiles_without_breaks(fields):
+    """One graph for each length, or for all, whatever the checks and the choice of a kernel do."""
+    model, graphs = small(layers=1, **fields), []
+    compiled = counted_compile(model, graphs, dynamic=False)
+    for ids in (some_ids(), some_ids(T=8)):
+        assert torch.equal(compiled(ids), model(ids))
+        compiled(ids).sum().backward()
+    assert len(graphs) == 2
+    compiled(some_ids(T=8), torch.arange(3, 11), head=lambda x, w: x[:, -1] @ w.T)
+    assert len(graphs) == 3
+    compiled = counted_compile(model, graphs, dynamic=True)
+    for T in (8, 9, 15, 24):
+        assert torch.equal(compiled(some_ids(T=T)), model(some_ids(T=T)))
+    assert len(graphs) == 4
+
+
+class Slots:
+    """A cache of fixed size: the filled part of it is handed out."""
+
+    def __init__(self, config, B=2):
+        self.k, self.v = torch.zeros(2, B, config.heads, config.context, config.head_width)
+        self.length = 0
+
+    def __call__(self, k, v):
+        start, self.length = self.length, self.length + k.shape[2]
+        self.k[:, :, start : self.length], self.v[:, :, start : self.length] = k, v
+        return self.k[:, :, : self.length], self.v[:, :, : self.length]
+
+
+@torch.no_grad()
+def test_compiles_without_breaks_through_caches():
+    model, ids, graphs = small(layers=1), some_ids(), []
+    compiled = counted_compile(model, graphs)
+    caches = [Slots(model.config) for _ in model.blocks]
+    parts = [compiled(part, caches=caches) for part in ids.split((10, 1, 1, 1, 11), dim=1)]
+    torch.testing.assert_close(torch.cat(parts, dim=1), model(ids), rtol=1e-4, atol=1e-5)
+    assert len(graphs) < 5  # not one for each length that a cache has
+
+
+def initialize_sharded(rank, port):
+    """Build on the meta device, shard, materialize, initialize: the values are those of one process."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    torch.set_num_threads(1)
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE="2")
+    torch.distributed.init_process_group("gloo")
+    whole = small()
+    with torch.device("meta"):
+        sharded = Transformer(SMALL)
+    mesh = init_device_mesh("cpu", (2,))
+    for module in (*sharded.blocks.values(), sharded):
+        fully_shard(module, mesh=mesh)
+    sharded.to_empty(device="cpu")
+    for model in (whole, sharded):
+        torch.manual_seed(1)
+        initialize_weights(model, 0.02, 0.01)
+    for (name, parameter), part in zip(whole.named_parameters(), sharded.parameters(), strict=True):
+        assert part.to_local().shape[0] == parameter.shape[0] // 2
+        assert torch.equal(part.full_tensor(), parameter), name
+    torch.testing.assert_close(sharded(some_ids()), whole(some_ids()))
+    torch.distributed.destroy_process_group()
+
+
+def test_sharded_weights_start_as_those_of_one_process():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = torch.multiprocessing.get_context("fork")
+    ranks = [context.Process(target=initialize_sharded, args=(rank, port)) for rank in range(2)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join(60)
+        process.kill()
+    assert [process.exitcode for process in ranks] == [0, 0]

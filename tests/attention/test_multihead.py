@@ -1,5 +1,7 @@
 """MultiHeadAttention against PyTorch's and Llama's layers, and its path without copies against both."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from llmbook.attention.causal import attention, fused_attention, quickest_attention
-from llmbook.attention.multihead import MultiHeadAttention, attend_grouped, merge_heads, repeat_heads, split_heads
+from llmbook.attention.multihead import MultiHeadAttention, attend_grouped, merge_heads, next_positions, repeat_heads, split_heads
 from llmbook.attention.rope import RotaryEmbedding
 
 
@@ -229,6 +231,20 @@ def test_operations_are_as_counted(G):
 def test_head_counts_that_do_not_divide(arguments, message):
     with pytest.raises(ValueError, match=message):
         MultiHeadAttention(*arguments)
+
+
+def test_grouped_heads_that_do_not_divide():
+    for T in (1, 3):
+        with pytest.raises(ValueError, match="6 heads are not divisible by 4 key/value heads"):
+            attend_grouped(draw(2, 6, T, 4), draw(2, 4, 5, 4), draw(2, 4, 5, 4))
+
+
+def test_next_positions():
+    assert next_positions(None, 3) is None
+    cache = SimpleNamespace(length=5)
+    assert next_positions(cache, 3).tolist() == [5, 6, 7]
+    with pytest.raises(ValueError, match="where do the new tokens stand"):
+        next_positions(lambda k, v: (k, v), 3)
 
 
 def test_wrong_width():

@@ -56,13 +56,29 @@ def test_matches_complex_multiplication():
 
 def test_frequencies_and_table():
     frequencies = rope_frequencies(64, 10_000.0)
-    assert frequencies.dtype == torch.float32 and frequencies.shape == (32,)
-    torch.testing.assert_close(frequencies.double(), 10_000.0 ** (-torch.arange(32).double() / 32), rtol=1e-6, atol=0)
+    assert frequencies.dtype == torch.float64 and frequencies.shape == (32,)
+    torch.testing.assert_close(frequencies, 10_000.0 ** (-torch.arange(32).double() / 32), rtol=1e-15, atol=0)
     cos, sin = rope_table(200_000, 8)
     torch.testing.assert_close(cos**2 + sin**2, torch.ones(200_000, 4))
     torch.testing.assert_close(cos[:, 0].double(), torch.arange(200_000).double().cos(), rtol=0, atol=1e-7)
-    angles = torch.outer(torch.arange(200_000).double(), rope_frequencies(8).double())  # 0.1 is no float32: its multiples round
+    angles = torch.outer(torch.arange(200_000).double(), 10.0 ** -torch.arange(4).double())
     torch.testing.assert_close(sin.double(), angles.sin(), rtol=0, atol=1e-7)
+
+
+def test_the_last_row_of_a_long_table_is_exact():
+    cos, sin = rope_table(131_072, 128, 5e5)
+    for i, (c, s) in enumerate(zip(cos[-1].tolist(), sin[-1].tolist(), strict=True)):
+        angle = 131_071 * 5e5 ** (-2 * i / 128)  # Python's floats: what transformers takes in float32
+        assert abs(c - math.cos(angle)) < 1e-7 and abs(s - math.sin(angle)) < 1e-7
+
+
+def test_rescaled_frequencies_stay_float64():
+    by_parts = partial(interpolate_slow_frequencies, factor=8.0, trained_context=8192)
+    for rescale in (by_parts, partial(interpolate_frequencies, factor=8.0)):
+        frequencies = rescale(rope_frequencies(128, 5e5))
+        assert frequencies.dtype == torch.float64
+        cos, _ = rope_table(100_000, 128, 5e5, rescale=rescale)
+        torch.testing.assert_close(cos[-1].double(), (99_999 * frequencies).cos(), rtol=0, atol=1e-7)
 
 
 def test_given_positions_are_used():
@@ -114,6 +130,7 @@ def test_a_table_first_used_for_inference_serves_training():
         (lambda: rope_frequencies(0), "head width 0"),
         (lambda: rope_frequencies(8, 1.0), "base 1.0"),
         (lambda: rope_frequencies(8, float("nan")), "base nan"),
+        (lambda: rope_frequencies(8, math.inf), "base inf"),
         (lambda: rope_table(0, 8), "context 0"),
         (lambda: RotaryEmbedding(9, 32), "head width 9"),
     ],
@@ -129,7 +146,8 @@ def test_impossible_tables(call, message):
         (17, None, "17 tokens exceed the context of 16"),
         (2, [15, 16], "position 16 lies outside 0 .. 15"),
         (2, [-1, 0], "position -1 lies outside"),
-        (2, [1, 2, 3], "T=2"),
+        (2, [1, 2, 3], r"\(3,\): give int64 \[T\] or \[B, T\], here \[2\] or \[1, 2\]"),
+        (2, 3, r"\(\): give int64"),
         (2, [0.0, 1.0], "float32"),
     ],
 )
@@ -188,7 +206,7 @@ def test_a_table_of_another_width_is_refused(size):
 @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.float64])
 def test_positions_that_would_index_as_a_mask_are_refused(dtype):
     with pytest.raises(ValueError, match=str(dtype)):
-        check_positions(torch.zeros(4, dtype=dtype), 4, 4)
+        check_positions(torch.zeros(4, dtype=dtype), 1, 4, 4)
 
 
 def test_int32_positions_are_positions():
@@ -197,6 +215,36 @@ def test_int32_positions_are_positions():
 
 
 # ---------------------------------------------------------------- In a layer
+
+
+SHAPES = [(3, 8), (1, 3, 8), (2, 3, 8), (1, 2, 3, 8), (2, 1, 3, 8), (4, 2, 3, 8), (2, 5, 3, 3, 8), (3, 3, 3, 8)]
+PLACES = [(3,), (1, 3), (2, 3), (3, 3), (4, 3), (1, 1, 3), (2, 1, 3), (), (1,), (2,), (3, 1), (0, 3)]
+
+
+def test_every_combination_of_dimensions_is_turned_row_by_row_or_refused():
+    rope = RotaryEmbedding(8, 16)
+    for shape in SHAPES:
+        for place in PLACES:
+            x, positions = draw(*shape), torch.randint(16, place, generator=torch.Generator().manual_seed(1))
+            B = shape[0] if len(shape) > 2 else 1
+            if place not in ((3,), (1, 3), (B, 3)):
+                with pytest.raises(ValueError, match="give int64"):
+                    rope(x, positions)
+                continue
+            turned = rope(x, positions)
+            assert turned.shape == x.shape
+            rows = positions.expand(B, 3)
+            for index in torch.cartesian_prod(*(torch.arange(n) for n in shape[:-1])).reshape(-1, len(shape) - 1).tolist():
+                place_of = rows[index[0] if len(shape) > 2 else 0, index[-1]]
+                alone = rope(x[tuple(index)][None], place_of[None])[0]
+                assert torch.equal(turned[tuple(index)], alone)
+
+
+def test_a_table_of_another_width_broadcasts_nothing_in_a_layer():
+    """Rows of positions for another number of texts, which once made a result of another shape."""
+    layer = MultiHeadAttention(16, heads=2, rotate=RotaryEmbedding(8, 8))
+    with pytest.raises(ValueError, match="here .3. or .1, 3."):
+        layer(draw(1, 3, 16), torch.zeros(2, 3, dtype=torch.long))
 
 
 def growing_cache():
@@ -216,10 +264,24 @@ def test_step_by_step_is_all_at_once_with_the_right_positions_only(chunks):
     for placed in (True, False):
         cache, outputs, start = growing_cache(), [], 0
         for T in chunks:
-            positions = torch.arange(start, start + T) if placed else None
+            positions = torch.arange(start, start + T) if placed else torch.arange(T)
             outputs.append(layer(x[:, start : start + T], positions, cache))
             start += T
         assert torch.allclose(torch.cat(outputs, dim=1), layer(x), atol=1e-6) == placed
+
+
+def test_a_cache_continues_at_its_length_or_is_refused():
+    torch.manual_seed(0)
+    layer, x, cache = MultiHeadAttention(16, heads=2, rotate=RotaryEmbedding(8, 8)), draw(2, 6, 16), growing_cache()
+    with pytest.raises(ValueError, match="give the cache a `length`"):
+        layer(x, cache=cache)
+    outputs, cache.length = [], 0
+    for part in x.split((3, 1, 2), dim=1):
+        outputs.append(layer(part, cache=cache))
+        cache.length += part.shape[1]
+    torch.testing.assert_close(torch.cat(outputs, dim=1), layer(x), rtol=1e-4, atol=1e-6)
+    layer.rotate = None  # without rotation nobody asks where a token stands
+    layer(x, cache=growing_cache())
 
 
 def test_rows_at_different_places_keep_their_scores():
@@ -279,8 +341,8 @@ CASES = [
 def test_stretched_frequencies_match_transformers(rope_type, K, base, rescale, parameters):
     _, theirs = stretched(rope_type, K, base, **parameters)
     ours = rescale(rope_frequencies(K, base))
-    assert ours.dtype == torch.float32 and ours.shape == (K // 2,)
-    torch.testing.assert_close(ours, theirs.inv_freq, rtol=2e-6, atol=0)
+    assert ours.dtype == torch.float64 and ours.shape == (K // 2,)
+    torch.testing.assert_close(ours.float(), theirs.inv_freq, rtol=2e-6, atol=0)
 
 
 @pytest.mark.parametrize(("rope_type", "K", "base", "rescale", "parameters"), CASES)

@@ -1,5 +1,6 @@
 """Every page of the built book, opened from disk in Chromium without a network, as a reader would open it."""
 
+import html
 import io
 import os
 import re
@@ -14,6 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tools import toc
+from tools.build import STRICT, definitions
+
 ROOT = Path(__file__).resolve().parents[2]
 HTML = ROOT / "_build" / "html"
 WIDTHS = (360, 768, 1440)
@@ -21,18 +25,14 @@ CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrom
 needs_chromium = pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="needs Chromium")
 
 
-def toc_pages() -> list[str]:
-    return re.findall(r"^\s*(?:- file|root):\s*(\S+)", (ROOT / "_toc.yml").read_text(encoding="utf-8"), flags=re.M)
-
-
 def module_pages() -> list[str]:
     modules = (path.relative_to(ROOT).with_suffix("") for path in sorted((ROOT / "llmbook").rglob("*.py")))
     return [f"_modules/{module}" for module in modules if not module.name.startswith("_")]
 
 
-TOC = toc_pages()
-CHAPTERS = [page for page in TOC if re.fullmatch(r"chapters/\w+/index", page)]
-NOTEBOOKS = [page for page in TOC if (ROOT / f"{page}.ipynb").exists()]
+TOC = toc.entries()
+CHAPTERS = toc.chapters()
+NOTEBOOKS = toc.notebooks()
 PAGES = [*TOC, *module_pages(), "search", "genindex", "py-modindex"]
 # A word that a reader of the chapter would look for, and that its pages must come up under.
 TERMS = {"00_preliminaries": "atomic", "01_data": "MinHash", "02_tokenization": "merges", "03_attention": "softmax",
@@ -41,8 +41,8 @@ TERMS = {"00_preliminaries": "atomic", "01_data": "MinHash", "02_tokenization": 
 
 @pytest.fixture(scope="session")
 def book() -> Path:
-    """Build the book, and return its folder."""
-    done = subprocess.run([sys.executable, ROOT / "theme" / "build.py", "html"], capture_output=True, text=True)
+    """Build the book, with warnings as errors, and return its folder."""
+    done = subprocess.run([sys.executable, "-m", "tools.build", "html", *STRICT], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return HTML
 
@@ -249,7 +249,7 @@ def test_badge_leads_to_the_module(page, book, notebook):
     count = badges.count()
     assert count, "the notebook exports, but no badge says so"
     module = badges.last.inner_text()
-    assert module == "llmbook." + ".".join(re.sub(r"^\d+_", "", part) for part in notebook.split("/")[1:])
+    assert module == f"llmbook.{toc.module_of(notebook)}"
     targets = {badges.nth(i).get_attribute("href") for i in range(count)}
     badges.last.click()
     page.wait_for_url("**/_modules/**")
@@ -263,9 +263,23 @@ def text_of(page: Path) -> str:
     return re.sub(r"<[^>]+>", "", page.read_text(encoding="utf-8"))
 
 
+def code_of(page: Path) -> str:
+    """Return the text of the code blocks of a page."""
+    blocks = re.findall(r'<div class="highlight"><pre>(.*?)</pre>', page.read_text(encoding="utf-8"), flags=re.S)
+    return "\n".join(html.unescape(re.sub(r"<[^>]+>", "", block)) for block in blocks)
+
+
 def test_directives_of_the_exporter_are_not_shown(book):
     for page in NOTEBOOKS:
         assert not re.search(r"default_exp|#\|\s*export", text_of(book / f"{page}.html")), page
+
+
+def test_a_notebooks_page_shows_the_code_of_its_module(book):
+    for notebook in NOTEBOOKS:
+        shown = set(re.findall(r"^(?:async )?((?:def|class) \w+)", code_of(book / f"{notebook}.html"), flags=re.M))
+        module = ROOT / "llmbook" / f"{toc.module_of(notebook).replace('.', '/')}.py"
+        missing = [definition for definition in definitions(module) if definition not in shown]
+        assert not missing, f"{notebook} does not show {missing}"
 
 
 def test_each_page_leads_to_the_next(book):
@@ -302,7 +316,7 @@ def test_the_reference_holds_every_public_function_and_class(book):
             re.findall(r'<dt class="sig[^"]*"[^>]*\sid="(llmbook[^"]+)"', page.read_text(encoding="utf-8")), page
         )
     for notebook in NOTEBOOKS:
-        module = ".".join(re.sub(r"^\d+_", "", part) for part in notebook.split("/")[1:])
-        source = (ROOT / "llmbook" / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8")
-        for name in re.findall(r"^(?:def|class) ([a-zA-Z]\w*)", source, flags=re.M):
-            assert f"llmbook.{module}.{name}" in objects, f"llmbook.{module}.{name} is not in the reference"
+        module = toc.module_of(notebook)
+        for definition in definitions(ROOT / "llmbook" / f"{module.replace('.', '/')}.py"):
+            name = definition.split()[1]
+            assert name.startswith("_") or f"llmbook.{module}.{name}" in objects, f"llmbook.{module}.{name} is not in the reference"

@@ -1,21 +1,21 @@
 """The tools behind `make book` and `make pdf`, where a mistake of theirs would hide a mistake of the book."""
 
-import importlib.util
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tools import build, toc
+
 ROOT = Path(__file__).resolve().parents[2]
+THEME = ROOT / "theme"
+sys.path.append(str(THEME))
 
-
-def tool(name: str):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "theme" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from llmbook_theme import directives_of  # noqa: E402
 
 
 def test_a_missing_glyph_code_in_the_margin_and_a_broken_link_are_reported():
@@ -25,16 +25,66 @@ def test_a_missing_glyph_code_in_the_margin_and_a_broken_link_are_reported():
         "Overfull \\hbox (0.4pt too wide) in paragraph at lines 20--22\n"
         "LaTeX Warning: Hyper reference `api/x::doc' on page 7 undefined on input line 9.\n"
     )
-    assert tool("build").latex_problems(log) == [
+    assert build.latex_problems(log) == [
         "no glyph for \u2603 in DejaVu Sans Mono: see theme/latex/fonts.tex",
         "a line is 51 pt too wide in paragraph at lines 10--12: shorten it, or give it a place to break",
         "a link leads nowhere: api/x::doc",
     ]
 
 
+@pytest.fixture(scope="module")
+def small_tex(tmp_path_factory) -> str:
+    """A book of one notebook, all of whose cells are folded in the HTML, as the `.tex` that the theme makes of it."""
+    root = tmp_path_factory.mktemp("book")
+    cells = []
+    for tag in ("hide-input", "hide-output", "hide-cell"):
+        kind, name = tag.split("-")
+        source = f"def {kind}_{name}():\n    return 1\nprint('{kind} and {name}')"
+        output = {"name": "stdout", "output_type": "stream", "text": f"printed under {tag}"}
+        cells.append(
+            {
+                "cell_type": "code",
+                "id": name,
+                "execution_count": 1,
+                "metadata": {"tags": [tag]},
+                "outputs": [output],
+                "source": source,
+            }
+        )
+    title = {"cell_type": "markdown", "id": "title", "metadata": {}, "source": "# Folded"}
+    notebook = {"cells": [title, *cells], "metadata": {"language_info": {"name": "python"}}, "nbformat": 4, "nbformat_minor": 5}
+    (root / "folded.ipynb").write_text(json.dumps(notebook))
+    (root / "index.md").write_text("# Home")
+    (root / "_toc.yml").write_text("format: jb-book\nroot: index\nchapters:\n  - file: folded")
+    config = "title: Small\nexecute: {execute_notebooks: 'off'}\nlatex: {latex_documents: {targetname: small.tex}}\n"
+    (root / "_config.yml").write_text(config + f"sphinx: {{local_extensions: {{llmbook_theme: '{THEME}'}}}}\n")
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", root, "--builder", "latex"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return (root / "_build" / "latex" / "small.tex").read_text()
+
+
+def test_the_pdf_shows_what_the_html_folds(small_tex):
+    plain = re.sub(r"\\PYG\{[^}]*\}\{([^{}]*)\}", r"\1", small_tex.replace(r"\PYGZus{}", "_").replace(r"\PYGZhy{}", "-"))
+    for tag in ("hide-input", "hide-output", "hide-cell"):
+        assert f"def {tag.replace('-', '_')}():" in plain and f"printed under {tag}" in plain, tag
+
+
+def test_code_that_is_missing_in_the_pdf_is_reported(small_tex, tmp_path):
+    (tmp_path / "llmbook" / "part").mkdir(parents=True)
+    module = tmp_path / "llmbook" / "part" / "folded.py"
+    module.write_text("def hide_input(): pass\ndef hide_output(): pass\nclass Unseen:\n    def hide_cell(self): pass\n")
+    module.with_name("other.py").write_text("def hide_input(): pass\nasync def _helper(): pass\n")
+    assert build.unprinted(tmp_path / "llmbook", small_tex) == [
+        "the code of `def hide_input` (llmbook/part/folded.py) is in the PDF less often than in the package",
+        "the code of `class Unseen` (llmbook/part/folded.py) is not in the PDF",
+        "the code of `def _helper` (llmbook/part/other.py) is not in the PDF",
+    ]
+
+
 def test_make_pdf_names_the_packages_when_latex_is_missing(tmp_path):
-    command = [sys.executable, ROOT / "theme" / "build.py", "pdf"]
-    done = subprocess.run(command, env={**os.environ, "PATH": str(tmp_path)}, capture_output=True, text=True)
+    command = [sys.executable, "-m", "tools.build", "pdf"]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "PATH": str(tmp_path)}, capture_output=True, text=True)
     assert done.returncode == 1 and "apt-get install" in done.stderr and "texlive-xetex" in done.stderr
 
 
@@ -52,7 +102,18 @@ def test_make_refuses_a_python_that_is_too_old_or_missing(tmp_path, version):
 
 
 def test_directives_are_taken_from_the_top_of_a_cell_only():
-    split = tool("llmbook_theme").directives_of
-    assert split("#| default_exp a.b") == ({"default_exp": "a.b"}, "")
-    assert split("#| export\nx = 1\n#| y") == ({"export": ""}, "x = 1\n#| y")
-    assert split("x = 1") == ({}, "x = 1")
+    assert directives_of("#| default_exp a.b") == ({"default_exp": "a.b"}, "")
+    assert directives_of("#| export\nx = 1\n#| y") == ({"export": ""}, "x = 1\n#| y")
+    assert directives_of("x = 1") == ({}, "x = 1")
+
+
+def test_the_table_of_contents_is_read_in_its_order(tmp_path):
+    (tmp_path / "_toc.yml").write_text(
+        "root: index\nparts:\n  - chapters:\n      - file: chapters/01_a/index\n        sections:\n"
+        "          - file: chapters/01_a/02_b.ipynb\n          - file: chapters/01_a/01_c\n  - chapters:\n      - file: end\n"
+    )
+    (tmp_path / "chapters" / "01_a").mkdir(parents=True)
+    (tmp_path / "chapters" / "01_a" / "02_b.ipynb").touch()
+    assert toc.entries(tmp_path) == ["index", "chapters/01_a/index", "chapters/01_a/02_b", "chapters/01_a/01_c", "end"]
+    assert toc.notebooks(tmp_path) == ["chapters/01_a/02_b"] and toc.chapters(tmp_path) == ["chapters/01_a/index"]
+    assert toc.module_of("chapters/01_a/02_b") == toc.module_of("chapters/01_a/02_b.ipynb") == "a.b"

@@ -19,18 +19,23 @@ from slurm_commands import install as install_slurm
 
 from llmbook.data import pipeline
 from llmbook.data.documents import SourceError, SourceFile, open_source, read_files
+from llmbook.data.held_out import is_held_out
 from llmbook.data.pipeline import (
-    CorpusConfig,
     EmptyCorpus,
+    _make_plan,
     build_corpus,
-    is_held_out,
-    make_plan,
+    corpus_files,
+    data_command,
+    describe_corpus,
+    last_corpus,
+    open_corpus,
     read_corpus,
     read_report,
     waterfall,
     write_corpus,
 )
 from llmbook.data.steps import READERS, exact_copies, source_fingerprint
+from llmbook.preliminaries.settings import CorpusConfig
 from llmbook.preliminaries.workspace import (
     ArtifactDamaged,
     Workspace,
@@ -228,18 +233,6 @@ def test_a_bad_source_leaves_earlier_artifacts_intact(home, source, tmp_path, ca
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("threshold", [0, 1.5, -0.1, float("nan")])
-def test_an_impossible_threshold(threshold):
-    with pytest.raises(ValueError, match="jaccard_threshold"):
-        CorpusConfig(jaccard_threshold=threshold)
-
-
-@pytest.mark.parametrize("name", ["limit", "tasks"])
-def test_an_impossible_count(name):
-    with pytest.raises(ValueError, match=f"{name} is a number from 1, not 0"):
-        CorpusConfig(**{name: 0})
-
-
 def test_unknown_formats_and_executors(source, tmp_path, home):
     config = CorpusConfig(str(source))
     with pytest.raises(ValueError, match="unknown format 'csv': choose one of jsonl, parquet"):
@@ -347,7 +340,7 @@ def test_tasks_change_only_where_files_end(pages, one_worker, tmp_path, tasks):
 def test_ray_gives_the_same_corpus(pages, one_worker, tmp_path):
     pytest.importorskip("ray")
     code = (
-        "import sys; from llmbook.data.pipeline import *\n"
+        "import sys; from llmbook.data.pipeline import write_corpus; from llmbook.preliminaries.settings import CorpusConfig\n"
         "write_corpus(sys.argv[1], CorpusConfig(sys.argv[2], tasks=5), executor='ray', workers=2)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "out"), str(pages)]
@@ -384,7 +377,7 @@ def test_slurm_gives_the_same_corpus(pages, one_worker, tmp_path, monkeypatch):
 
 def start(source, out, workers):
     code = (
-        "import sys; from llmbook.data.pipeline import *\n"
+        "import sys; from llmbook.data.pipeline import write_corpus; from llmbook.preliminaries.settings import CorpusConfig\n"
         "if __name__ == '__main__':\n"
         "    write_corpus(sys.argv[1], CorpusConfig(sys.argv[2], tasks=5), workers=int(sys.argv[3]))"
     )
@@ -425,7 +418,7 @@ def test_a_restart_runs_only_what_is_left(pages, one_worker, tmp_path, monkeypat
         write_corpus(out, config)
     ended = len(list((out / ".work" / "filter" / "completions").iterdir()))
     assert 0 < ended < 5
-    first = [SourceFile(*file) for block in make_plan(config).blocks[:ended] for file in block]
+    first = [SourceFile(*file) for block in _make_plan(config).blocks[:ended] for file in block]
     before = sum(1 for _ in read_files(first, READERS, []))
     total = read_report(one_worker)["read"]["documents"]
     count = []
@@ -449,7 +442,7 @@ def test_a_folder_in_use_is_refused(source, tmp_path):
     with pytest.raises(WorkspaceError, match="another quality"):
         write_corpus(tmp_path / "out", CorpusConfig(str(source), quality=False))
     (source / "h.txt").write_text("more")
-    with pytest.raises(WorkspaceError, match="another source_sha256"):
+    with pytest.raises(WorkspaceError, match="another source"):
         write_corpus(tmp_path / "out", config)
     verify_artifact(corpus)
     (tmp_path / "file").write_text("x")
@@ -487,38 +480,14 @@ def test_a_data_set_in_the_layout_of_the_hub(tmp_path):
     assert len({item.id for item in read_corpus(two)}) == 6
 
 
-# ---------------------------------------------------------------- held out
-
-
-def test_held_out_documents_are_decided_by_name_alone():
-    names = [f"folder/{n}.py" for n in range(20_000)]
-    five = {name for name in names if is_held_out(name)}
-    ten = {name for name in names if is_held_out(name, 10)}
-    assert five < ten and abs(len(five) - 1000) < 130 and abs(len(ten) - 2000) < 170
-    assert not any(is_held_out(name, 0) for name in names) and all(is_held_out(name, 100) for name in names)
-    assert [name for name in names if is_held_out(name)][:3] == ["folder/18.py", "folder/26.py", "folder/82.py"], (
-        "a change here changes every validation set"
-    )
-
-
-def test_some_folders_are_never_held_out():
-    for part in ("test", "tests", "encodings"):
-        assert not is_held_out(f"{part}/a.py", 100) and not is_held_out(f"x/{part}/a.py", 100)
-        assert is_held_out(f"my{part}/a.py", 100)
-
-
-@pytest.mark.parametrize("percent", [-1, 101, float("nan")])
-def test_a_percentage(percent):
-    with pytest.raises(ValueError, match="percent"):
-        is_held_out("a", percent)
-
-
 # ---------------------------------------------------------------- the default corpus
 
 
 def test_the_corpus_of_the_book_is_the_same_in_every_process(tmp_path):
     code = (
-        "import sys; from llmbook.preliminaries.workspace import Workspace; from llmbook.data.pipeline import *;"
+        "import sys; from llmbook.preliminaries.workspace import Workspace;"
+        "from llmbook.preliminaries.settings import CorpusConfig;"
+        "from llmbook.data.pipeline import build_corpus;"
         "a = build_corpus(Workspace(sys.argv[1]), CorpusConfig(), progress=False);"
         "print(a.key, sorted((name, entry['sha256']) for name, entry in a.manifest['files'].items()))"
     )
@@ -531,7 +500,7 @@ def test_the_corpus_of_the_book_is_the_same_in_every_process(tmp_path):
     assert len(outputs) == 1
     report = read_report(Workspace(tmp_path / "1").load("corpus"))
     assert report["kept"]["documents"] > 500 and report["kept"]["bytes"] > 0.9 * report["read"]["bytes"]
-    held_out = [item for item in read_corpus(Workspace(tmp_path / "1").load("corpus")) if is_held_out(item.id)]
+    held_out = [item for item in read_corpus(Workspace(tmp_path / "1").load("corpus")) if is_held_out(item.id, 5)]
     assert 0.01 < sum(item.metadata["bytes"] for item in held_out) / report["kept"]["bytes"] < 0.12
 
 
@@ -543,24 +512,169 @@ def test_progress_is_shown_only_when_asked(home, source, capfd):
     assert "filter: 100%" in shown and "write: 100%" in shown and "INFO" not in shown
 
 
-def test_a_finished_folder_is_a_corpus_and_all_else_is_a_source(source, tmp_path):
-    home, folder = Workspace(tmp_path / "home"), tmp_path / "out"
-    written = pipeline.write_corpus(folder, CorpusConfig(source=str(source)), "parquet")
-    assert pipeline.open_corpus(home, str(folder)).key == written.key and not home.artifacts()
-    assert [item.id for item in read_corpus(pipeline.open_corpus(home, str(source), progress=False))] == [
-        item.id for item in read_corpus(written)
-    ]
-    assert [item.kind for item in home.artifacts()] == ["corpus"]
-    (name, *_), files = pipeline.corpus_files(written), list(folder.glob("documents/*"))
-    assert [item.id for item in read_corpus(written, [name])] == [item.id for item in read_corpus(written)] and len(files) == 1
-    files[0].write_bytes(files[0].read_bytes()[:-1])
+# ---------------------------------------------------------------- each command finds what the other made
+
+
+PLAIN = {"quality": False, "toxicity": False}
+
+
+def test_a_later_stage_finds_the_rules_that_were_used_last(home, source, tmp_path):
+    name = str(source)
+    assert last_corpus(home, name) is None
+    made = build(home, source, **PLAIN)
+    assert last_corpus(home, name) == CorpusConfig(name, **PLAIN)
+    assert open_corpus(home, last_corpus(home, name), progress=False) == made and len(home.artifacts()) == 1
+    other = build(home, source, mask=False)
+    assert last_corpus(home, name) == CorpusConfig(name, mask=False)
+    assert open_corpus(home, CorpusConfig(name, **PLAIN), progress=False) == made  # asked for last, though made first
+    assert last_corpus(home, name) == CorpusConfig(name, **PLAIN) and len(home.artifacts()) == 2
+    for corpus in (made, other):
+        verify_artifact(corpus)
+    assert last_corpus(Workspace(tmp_path / "another"), name) is None
+
+
+def test_sources_are_the_same_when_their_content_is(home, source, tmp_path):
+    made = build(home, source, mask=False)
+    moved = tmp_path / "moved"
+    source.rename(moved)
+    assert last_corpus(home, str(source)) is None  # nothing is there
+    assert last_corpus(home, str(moved)) == CorpusConfig(str(moved), mask=False)
+    assert open_corpus(home, last_corpus(home, str(moved)), progress=False) == made
+    (moved / "a.txt").write_text("another text")
+    assert last_corpus(home, str(moved)) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"corpus": {"colour": 1}, "out": null}', '{"corpus": {"limit": 0}, "out": null}'])
+def test_a_note_that_cannot_be_understood_is_no_note(home, source, text):
+    build(home, source, mask=False)
+    (note,) = (home.root / "last").iterdir()
+    note.write_text(text)
+    assert last_corpus(home, str(source)) is None
+    assert open_corpus(home, CorpusConfig(str(source)), progress=False).kind == "corpus"
+    assert last_corpus(home, str(source)) == CorpusConfig(str(source))
+
+
+def test_the_note_is_no_artifact(home, source):
+    made = build(home, source)
+    assert home.artifacts() == [made] and home.load("corpus") == made
+    assert not any("last" in name for name in made.manifest["files"])
+
+
+def test_a_data_set_of_the_hub_is_known_by_its_name(home, tmp_path):
+    pytest.importorskip("datasets")
+    (tmp_path / "set").mkdir()
+    rows = [{"text": letter(f"number {n}", f"storm of {n * 7}", f"office {n * n}", f"tide {n + 50}")} for n in range(2)]
+    (tmp_path / "set" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    name = f"hf:{tmp_path / 'set'}"
+    assert last_corpus(home, name) is None
+    made = build(home, name, quality=False)
+    assert last_corpus(home, name) == CorpusConfig(name, quality=False)
+    assert open_corpus(home, last_corpus(home, name), progress=False) == made
+
+
+@pytest.mark.parametrize("place", ["home", "out"])
+def test_the_folder_of_a_corpus_is_that_corpus(home, source, tmp_path, place):
+    config = CorpusConfig(str(source), **PLAIN)
+    written = build_corpus(home, config, False) if place == "home" else write_corpus(tmp_path / "out", config, "parquet")
+    before, path = home.artifacts(), str(written.path)
+    for rules in ({}, PLAIN, {"quality": False}):  # defaults, or what it was made with
+        assert open_corpus(home, CorpusConfig(path, **rules)) == written
+    assert home.artifacts() == before
+    found = last_corpus(home, path)
+    assert found.source == path and found.quality is found.toxicity is False
+    assert open_corpus(home, found) == written
+    with pytest.raises(ValueError, match="mask=False: the corpus in .* was made with True; give its source"):
+        open_corpus(home, CorpusConfig(path, mask=False))
+    with pytest.raises(SourceError, match="is a corpus already"):
+        build_corpus(home, CorpusConfig(path))
+    with pytest.raises(SourceError, match="is a corpus already"):
+        write_corpus(tmp_path / "other", CorpusConfig(path))
+    file = written.file(corpus_files(written)[0])
+    file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(ArtifactDamaged, match="documents"):
-        pipeline.open_corpus(home, str(folder))
+        open_corpus(home, CorpusConfig(path))
 
 
-def test_an_unfinished_folder_is_no_source(source, tmp_path):
+def test_a_folder_with_a_manifest_of_its_own_is_a_source(home, source):
+    (source / "manifest.json").write_text('{"name": "a page"}')
+    (source / "settings.json").write_text("{}")
+    assert open_corpus(home, CorpusConfig(str(source)), progress=False).path.parent.parent == home.root
+
+
+def test_an_unfinished_folder_is_no_source(home, tmp_path):
     folder = tmp_path / "out"
     (folder / ".work").mkdir(parents=True)
     (folder / "settings.json").write_text("{}")
     with pytest.raises(WorkspaceError, match="not finished"):
-        pipeline.open_corpus(Workspace(tmp_path / "home"), str(folder))
+        open_corpus(home, CorpusConfig(str(folder)))
+
+
+def test_a_corpus_of_another_version_is_refused(home, source, monkeypatch):
+    made = build(home, source)
+    monkeypatch.setitem(made.manifest, "config", {"source": "x"})
+    monkeypatch.setattr(pipeline, "_open_folder", lambda folder: made)
+    with pytest.raises(WorkspaceError, match="another version"):
+        open_corpus(home, CorpusConfig(str(made.path)))
+
+
+def test_the_key_is_made_of_content_and_of_rules_that_are_not_defaults(home, source, tmp_path):
+    from llmbook.preliminaries.workspace import _artifact_key
+
+    made = build(home, source, **PLAIN)
+    content = _make_plan(CorpusConfig(str(source))).settings["source"]
+    assert re.fullmatch("sha256:[0-9a-f]{64}", content)
+    assert made.key == _artifact_key("corpus", {"corpus": {"source": content, "tasks": 1, **PLAIN}})
+    for form in ("jsonl", "parquet"):  # the same text has the same key wherever it lies
+        assert write_corpus(tmp_path / form, CorpusConfig(str(source), **PLAIN), form).key == made.key
+    assert CorpusConfig(**made.manifest["config"]["corpus"]) == CorpusConfig(content, tasks=1, **PLAIN)
+
+
+def test_a_corpus_is_described_in_a_line(home, source):
+    made = build(home, source)
+    assert describe_corpus(made) == f"corpus {made.key[:16]}: 2 documents of {source}, default rules"
+    made = build(home, source, quality=False, languages=(), jaccard_threshold=0.5)
+    assert re.fullmatch(r".*, quality=False, jaccard_threshold=0.5, languages=\(\)", describe_corpus(made))
+
+
+# ---------------------------------------------------------------- the command
+
+
+def printed(capsys):
+    return capsys.readouterr().out.splitlines()
+
+
+def test_the_command_prints_what_it_made_and_marks_it(home, source, capsys):
+    data_command(CorpusConfig(str(source), **PLAIN), workers=1, workspace=home.root)
+    first, *rows, path = printed(capsys)
+    (made,) = home.artifacts()
+    assert first == describe_corpus(made) and path == str(made.path)
+    assert rows[0].split()[:2] == ["read", "5"] and rows[-1].split()[:2] == ["kept", "3"]
+    assert last_corpus(home, str(source)) == CorpusConfig(str(source), **PLAIN)
+    data_command(CorpusConfig(path), workspace=home.root)
+    assert printed(capsys) == [first, *rows, path] and home.artifacts() == [made]
+
+
+def test_what_the_command_wrote_to_a_folder_is_found_there(home, source, tmp_path, capsys):
+    out, config = tmp_path / "out", CorpusConfig(str(source), **PLAIN)
+    data_command(config, out, workers=1, workspace=home.root)
+    assert printed(capsys)[-1] == str(out) and not home.artifacts()
+    found = last_corpus(home, str(source))
+    assert found == config
+    corpus = open_corpus(home, found, progress=False)
+    assert corpus.path == out and corpus_files(corpus) == ["documents/00000.parquet"] and not home.artifacts()
+    assert open_corpus(home, CorpusConfig(str(source)), progress=False).path.parent.parent == home.root  # other rules
+    data_command(config, out, workers=1, workspace=home.root)  # found, and again the last
+    assert open_corpus(home, last_corpus(home, str(source)), progress=False).path == out
+    (out / "documents" / "00000.parquet").unlink()
+    rebuilt = open_corpus(home, last_corpus(home, str(source)), progress=False)
+    assert rebuilt.key == corpus.key and rebuilt.path.parent.parent == home.root
+
+
+def test_a_folder_that_jobs_have_not_finished_is_not_built_a_second_time(home, source, tmp_path, capsys):
+    out, config = tmp_path / "out", CorpusConfig(str(source))
+    (out / ".work").mkdir(parents=True)
+    (out / "settings.json").write_text("{}")
+    pipeline._note_last(home, _make_plan(config).settings["source"], config, out)
+    with pytest.raises(WorkspaceError, match="not finished"):
+        open_corpus(home, last_corpus(home, str(source)))
+    assert not home.artifacts()

@@ -7,7 +7,6 @@ process of its own.
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import os
 import re
@@ -17,27 +16,20 @@ import sys
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
+
+from tools import execute as normaliser
+from tools import export as exporter
+from tools import toc
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_EXEMPT_SHARE = 0.15
 MAX_CELL_LINES = 40
+MAX_CLASS_LINES = 80  # of a cell that holds one class and nothing else
 MAX_MEDIAN_LINES = 6
 MAX_COLUMNS = 92
 MAX_SIGNIFICANT_DIGITS = 4
-
-
-def _tool(name: str) -> ModuleType:
-    """Load a script of theme/ as a module."""
-    spec = importlib.util.spec_from_file_location(f"llmbook_{name}", ROOT / "theme" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-normaliser = _tool("execute")
-exporter = _tool("export")
+MAX_SECONDS = 60
+MAX_MINUTES_TOGETHER = 25
 
 
 # ---------------------------------------------------------------- reading a book
@@ -45,12 +37,13 @@ exporter = _tool("export")
 
 @dataclass
 class Cell:
-    """A code cell: its place among all cells of the notebook (from 1), tags, outputs, directives and code."""
+    """A code cell: its place among all cells of the notebook (from 1), code, tags, outputs, metadata and directives."""
 
     number: int
     source: str
     tags: list[str]
     outputs: list[dict]
+    metadata: dict = field(default_factory=dict)
     directives: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self):
@@ -88,7 +81,13 @@ class Notebook:
     def __post_init__(self):
         self.nb = json.loads(self.text)
         self.cells = [
-            Cell(number, normaliser.joined(cell["source"]), normaliser.tags_of(cell), cell.get("outputs", []))
+            Cell(
+                number,
+                normaliser.joined(cell["source"]),
+                normaliser.tags_of(cell),
+                cell.get("outputs", []),
+                cell.get("metadata", {}),
+            )
             for number, cell in enumerate(self.nb["cells"], 1)
             if cell["cell_type"] == "code" and normaliser.joined(cell["source"]).strip()
         ]
@@ -96,8 +95,7 @@ class Notebook:
     @property
     def module(self) -> str:
         """The module that the path demands: numbers dropped, folders mirrored."""
-        parts = Path(self.path).with_suffix("").parts[1:]
-        return ".".join(re.sub(r"^\d+_", "", part) for part in parts)
+        return toc.module_of(self.path)
 
     def at(self, cell: Cell) -> str:
         return f"{self.path}, cell {cell.number}"
@@ -113,9 +111,8 @@ class Book:
         chapters = self.root / "chapters"
         paths = sorted(p for p in chapters.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
         found = [Notebook(p.relative_to(self.root).as_posix(), p.read_text(encoding="utf-8")) for p in paths]
-        toc = self.root / "_toc.yml"
-        self.toc = normaliser.toc_entries(toc) if toc.exists() else []
-        order = {entry.removesuffix(".ipynb"): position for position, entry in enumerate(self.toc)}
+        self.toc = toc.entries(self.root)
+        order = {entry: position for position, entry in enumerate(self.toc)}
         self.order = {n.path: order[n.path.removesuffix(".ipynb")] for n in found if n.path.removesuffix(".ipynb") in order}
         self.notebooks = sorted(found, key=lambda n: (self.order.get(n.path, len(order)), n.path))
 
@@ -332,8 +329,10 @@ FORBIDDEN_TAGS = {
     "nbval-skip": "run the cell",
     "skip-execution": "run the cell",
     "nbval-raises-exception": f"use `{normaliser.MAY_RAISE}`",
-    "remove-cell": "what runs is shown; fold it with `hide-input` if it is long",
-    "remove-input": "what runs is shown; fold it with `hide-input` if it is long",
+    **dict.fromkeys(
+        [f"remove{joint}{part}" for joint in "-_" for part in ("cell", "input", "output")],
+        "what runs is shown; fold it with `hide-input` or `hide-output` if it is long",
+    ),
 }
 
 
@@ -376,6 +375,13 @@ def has_assert(cell: Cell) -> bool:
         return False
 
 
+def is_one_class(cell: Cell) -> bool:
+    try:
+        return [type(node) for node in cell.tree().body] == [ast.ClassDef]
+    except SyntaxError:
+        return False
+
+
 def law5_truth(book: Book) -> list[str]:
     """Every output is compared, or exempt by one tag and supported by an assert; cells are short."""
     found = []
@@ -401,8 +407,8 @@ def law5_truth(book: Book) -> list[str]:
                     f"{notebook.at(cell)}: a comment switches nbval off; only the tag `{normaliser.EXEMPT}` exempts, and only "
                     "from the comparison"
                 )
-            if cell.lines > MAX_CELL_LINES:
-                found.append(f"{notebook.at(cell)}: has {cell.lines} lines, more than {MAX_CELL_LINES}; split it")
+            if cell.lines > (limit := MAX_CLASS_LINES if is_one_class(cell) else MAX_CELL_LINES):
+                found.append(f"{notebook.at(cell)}: has {cell.lines} lines, more than {limit}; split it")
             found += _long_lines(notebook, cell)
             if not cell.exempt:
                 found += _volatile_outputs(notebook, cell)
@@ -462,7 +468,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "preliminaries.settings": set(),
     "preliminaries.workspace": {"filelock"},
     "preliminaries.plotting": set(),
+    "preliminaries.measuring": set(),
     "data": {"datatrove", "datasketch", "numpy", "tqdm"},
+    "data.held_out": set(),
     "tokenization.text": {"regex"},
     "tokenization.bpe": {"regex"},
     "tokenization.encoding": {"regex"},
@@ -599,3 +607,88 @@ def law7_imports(book: Book) -> list[str]:
         f"{name}: does not import with only what it may need ({reason}); move the import into the function"
         for name, reason in failed.items()
     ]
+
+
+# ---------------------------------------------------------------- Law 8: a notebook is run while one waits
+
+
+def law8_time(book: Book) -> list[str]:
+    """A notebook takes at most a minute on two cores, all of them together less than 25."""
+    found, together = [], 0.0
+    for notebook in book.notebooks:
+        seconds = normaliser.stored_run(notebook.nb).get("seconds")
+        if seconds is None:
+            found.append(f"{notebook.path}: stores no seconds; run `make execute NB={notebook.path}` and commit the result")
+        elif seconds > MAX_SECONDS:
+            found.append(
+                f"{notebook.path}: took {seconds:g} s, more than {MAX_SECONDS}; make it smaller, or record a benchmark in "
+                "benchmarks/ and quote it. If the machine was busy, measure again: `make execute TIMES=1 NB=...`"
+            )
+        together += seconds or 0
+    if together >= 60 * MAX_MINUTES_TOGETHER:
+        found.append(
+            f"all notebooks together took {together / 60:.1f} minutes, not less than {MAX_MINUTES_TOGETHER}; shorten the longest"
+        )
+    return found
+
+
+# ---------------------------------------------------------------- Law 9: a figure speaks alone
+
+
+MIN_CAPTION_WORDS = 6
+DRAWINGS = {"image/svg+xml", "application/pdf"}
+PIXELS = re.compile(r"pixels-because-[a-z0-9-]+")  # the tag of a cell that stores a picture of pixels, with its reason
+
+
+def pictures(cell: Cell) -> list[set[str]]:
+    """Return the forms in which each picture of a cell is stored."""
+    forms = ({mime for mime in output.get("data", {}) if mime.startswith("image/") or mime in DRAWINGS} for output in cell.outputs)
+    return [form for form in forms if form]
+
+
+def law9_figures(book: Book) -> list[str]:
+    """Every figure has a caption, a name that the text refers to and a text alternative, and is stored as a drawing."""
+    found, owner = [], {}
+    for notebook in book.notebooks:
+        prose = "\n".join(normaliser.joined(cell["source"]) for cell in notebook.nb["cells"] if cell["cell_type"] == "markdown")
+        referred = set(re.findall(r"\{numref\}`(?:[^`<]*<)?([\w-]+)>?`", prose))
+        for cell in notebook.cells:
+            drawn, at = pictures(cell), notebook.at(cell)
+            settings = cell.metadata.get("mystnb", {})
+            figure = settings.get("figure", {})
+            caption, name = (str(figure.get(key) or "").strip() for key in ("caption", "name"))
+            alt = str(settings.get("image", {}).get("alt") or "").strip()
+            if not drawn:
+                if figure:
+                    found.append(
+                        f"{at}: has the caption of a figure but stores none; draw it here, or remove `mystnb` from its metadata"
+                    )
+                continue
+            if len(drawn) > 1:
+                found.append(f"{at}: stores {len(drawn)} pictures, which would share one name; draw one figure in a cell")
+            if len(caption.split()) < MIN_CAPTION_WORDS:
+                found.append(f"{at}: its figure has no caption of a sentence; say in `mystnb.figure.caption` what to see")
+            if not re.fullmatch(r"fig(-[a-z0-9]+)+", name):
+                found.append(f"{at}: its figure has no name; write `mystnb.figure.name`, as in fig-rope-angles, not {name!r}")
+            elif name in owner:
+                found.append(f"{at}: its figure is named {name}, as that of {owner[name]}; rename one")
+            else:
+                owner[name] = at
+                if name not in referred:
+                    found.append(
+                        f"{at}: no text of the notebook refers to its figure; write {{numref}}`{name}` where it is discussed"
+                    )
+            if len(alt.split()) < MIN_CAPTION_WORDS or alt == caption:
+                found.append(
+                    f"{at}: its figure has no text alternative of its own; describe in `mystnb.image.alt` what a reader who does "
+                    "not see it should know"
+                )
+            missing = DRAWINGS - set().union(*drawn)
+            pixels = set().union(*drawn) - DRAWINGS
+            if (missing or pixels) and not any(PIXELS.fullmatch(tag) for tag in cell.tags):
+                found.append(
+                    f"{at}: stores {', '.join(sorted(pixels)) or 'no ' + ', '.join(sorted(missing))}; make the figure with "
+                    "`figure()` of llmbook.preliminaries.plotting, which stores SVG and PDF, or tag the cell "
+                    "`pixels-because-<reason>`"
+                )
+    return found

@@ -22,11 +22,12 @@ def stream(text: str, name: str = "stdout") -> dict:
     return {"output_type": "stream", "name": name, "text": text}
 
 
-def notebook_text(cells: list[dict], measured: bool = True) -> str:
+def notebook_text(cells: list[dict], measured: bool = True, seconds: float = 2.5) -> str:
     nb = normaliser.normalise({"cells": cells, "metadata": {}})
-    if measured and (hashes := normaliser.code_hashes(nb)):
-        nb["metadata"]["llmbook"] = {"measured": hashes}
-    return normaliser.dumps(nb)
+    if measured:
+        run = {"code": normaliser.code_hash(nb), "seconds": seconds}
+        nb["metadata"]["llmbook"] = {"measured": normaliser.code_hashes(nb), "run": run}
+    return normaliser.dumps(normaliser.normalise(nb))
 
 
 GOOD = {
@@ -62,9 +63,9 @@ def good(tmp_path) -> dict:
 
 @pytest.fixture
 def book_of(tmp_path):
-    """Return a function that writes notebooks, toc and exported package and reads them as a book."""
+    """Return a function that writes notebooks, toc and, if asked, the exported package, and reads them as a book."""
 
-    def write(notebooks: dict, toc: str = TOC, export: bool = True) -> laws.Book:
+    def write(notebooks: dict, toc: str = TOC, export: bool = False) -> laws.Book:
         for path, cells in notebooks.items():
             target = tmp_path / path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +92,7 @@ def only(violations: list[str], *words: str) -> None:
 def test_the_good_example_breaks_no_law(good, book_of, monkeypatch):
     monkeypatch.setitem(laws.MAY_IMPORT, "first", set())
     monkeypatch.setitem(laws.MAY_IMPORT, "second", set())
-    book = book_of(good)
+    book = book_of(good, export=True)
     for name, law in vars(laws).items():
         if name.startswith("law") and callable(law) or name == "no_machine_paths":
             assert law(book) == [], name
@@ -119,21 +120,21 @@ BASE, USER = GOOD
 )
 def test_law1_fails_on_a_bad_directive(good, book_of, position, cell, word):
     good[BASE][position] = cell
-    only(laws.law1_modules(book_of(good, export=False)), word)
+    only(laws.law1_modules(book_of(good)), word)
 
 
 def test_law1_fails_on_a_badly_named_notebook(good, book_of):
     good["chapters/02_second/User.ipynb"] = good.pop(USER)
-    only(laws.law1_modules(book_of(good, export=False)), "NN_folder/NN_name.ipynb")
+    only(laws.law1_modules(book_of(good)), "NN_folder/NN_name.ipynb")
 
 
 def test_law1_fails_on_a_notebook_that_exports_nothing(good, book_of):
     good[USER] = [code("#| default_exp second.user"), code("1 + 1")]
-    only(laws.law1_modules(book_of(good, export=False)), "exports nothing", "does not exist")
+    only(laws.law1_modules(book_of(good)), "exports nothing", "does not exist")
 
 
 def test_law1_fails_on_a_module_without_notebook(good, book_of):
-    book = book_of(good)
+    book = book_of(good, export=True)
     (book.root / "llmbook" / "first" / "stray.py").write_text("x = 1\n")
     only(laws.law1_modules(book), "llmbook/first/stray.py has no notebook")
 
@@ -193,23 +194,26 @@ def test_law3_fails_on_an_unexported_definition_of_an_exported_name(good, book_o
 
 
 def test_law4_fails_on_a_module_edited_by_hand(good, book_of):
-    book = book_of(good)
+    book = book_of(good, export=True)
     module = book.root / "llmbook" / "first" / "base.py"
     module.write_text(module.read_text().replace("math.sqrt(x)", "x ** 0.5"))
     only(laws.law4_export(book), "llmbook/first/base.py differs from its source", "+    return math.sqrt(x)")
 
 
 def test_law4_fails_on_a_stale_and_on_a_missing_module(good, book_of):
-    book = book_of(good)
+    book = book_of(good, export=True)
     (book.root / "llmbook" / "first" / "base.py").rename(book.root / "llmbook" / "first" / "old.py")
     only(laws.law4_export(book), "llmbook/first/base.py is missing", "llmbook/first/old.py has no source")
 
 
 def test_the_check_of_make_test_fails_on_a_difference_and_make_export_cures_it(good, book_of):
-    book = book_of(good)
-    (book.root / "theme").mkdir()
-    script = shutil.copy2(laws.ROOT / "theme" / "export.py", book.root / "theme")
-    run = lambda *options: subprocess.run([sys.executable, script, *options], capture_output=True, text=True)  # noqa: E731
+    book = book_of(good, export=True)
+    (book.root / "tools").mkdir()
+    script = shutil.copy2(laws.ROOT / "tools" / "export.py", book.root / "tools")
+
+    def run(*options: str) -> subprocess.CompletedProcess:
+        return subprocess.run([sys.executable, script, *options], capture_output=True, text=True)
+
     assert run("--check").returncode == 0
     (book.root / "llmbook" / "first" / "stray.py").write_text("x = 1\n")
     failed = run("--check")
@@ -229,12 +233,14 @@ def spoil(text: str, change) -> str:
         lambda nb: nb["cells"][1].update(execution_count=7),
         lambda nb: nb["cells"][1].update(execution_count=None),
         lambda nb: nb["cells"][1]["metadata"].update(execution={"iopub": "2026"}),
+        lambda nb: nb["metadata"]["llmbook"]["run"].update(date="2026"),
+        lambda nb: nb["metadata"]["llmbook"].update(mood="good"),
         lambda nb: nb["metadata"]["language_info"].update(version="3.11.7"),
         lambda nb: nb["metadata"]["kernelspec"].update(name="my-kernel"),
         lambda nb: nb["cells"][3]["outputs"].append({"name": "stdout", "output_type": "stream", "text": ["more\n"]}),
         lambda nb: nb["cells"][3].pop("id"),
     ],
-    ids=["count", "no count", "timing", "version", "kernel", "split stream", "no id"],
+    ids=["count", "no count", "timing", "date", "key", "version", "kernel", "split stream", "no id"],
 )
 def test_law4_fails_on_a_notebook_that_is_not_in_normal_form(good, book_of, change):
     good[BASE] = spoil(notebook_text(good[BASE]), change)
@@ -244,6 +250,12 @@ def test_law4_fails_on_a_notebook_that_is_not_in_normal_form(good, book_of, chan
 def test_law4_fails_on_a_measured_output_whose_code_has_changed(good, book_of):
     good[BASE].append(code("print(1)", tags=[normaliser.EXEMPT], outputs=[stream("1\n")]))
     book_of(good)
+    good[BASE] = spoil(notebook_text(good[BASE]), lambda nb: nb["cells"][4].update(source=["assert root(1.0) == 1"]))
+    only(laws.law4_normal_form(book_of(good)), "is not in normal form")
+
+
+def test_law4_fails_on_code_that_has_changed_since_it_ran(good, book_of):
+    assert laws.law4_normal_form(book_of(good)) == []
     good[BASE] = spoil(notebook_text(good[BASE]), lambda nb: nb["cells"][4].update(source=["assert root(1.0) == 1"]))
     only(laws.law4_normal_form(book_of(good)), "is not in normal form")
 
@@ -280,6 +292,7 @@ def test_law5_fails_on_an_exempt_cell_without_an_assert_beside_it(good, book_of,
         (code("1", tags=["nbval-skip"]), "the tag `nbval-skip`"),
         (code("1", tags=["skip-execution"]), "the tag `skip-execution`"),
         (code("1", tags=["remove-cell"]), "the tag `remove-cell`"),
+        (code("1", tags=["remove_output"]), "the tag `remove_output`"),
         (code("# NBVAL_IGNORE_OUTPUT\n1"), "a comment switches nbval off"),
         (code("#NBVAL_SKIP\n1"), "a comment switches nbval off"),
         (code("root(2.0)", outputs=[stream("1.41421\n")]), "prints 1.41421"),
@@ -294,7 +307,9 @@ def test_law5_fails_on_an_exempt_cell_without_an_assert_beside_it(good, book_of,
             code("plot()", outputs=[{"output_type": "display_data", "metadata": {}, "data": {"image/png": "aGk="}}]),
             "stores a picture",
         ),
-        (code("\n".join(f"x{i} = {i}" for i in range(41))), "has 41 lines"),
+        (code("\n".join(f"x{i} = {i}" for i in range(41))), "has 41 lines, more than 40"),
+        (code("class A:\n" + "\n".join(f"    x{i} = {i}" for i in range(80))), "has 81 lines, more than 80"),
+        (code("y = 1\nclass A:\n" + "\n".join(f"    x{i} = {i}" for i in range(39))), "has 41 lines, more than 40"),
         (code(f"assert root(4.0) == 2\n# {'x' * 91}"), "cell 8, line 2: has 93 columns, more than 92"),
     ],
 )
@@ -327,7 +342,7 @@ def test_law7_fails_on_a_heavy_import_at_the_top_level(good, book_of, monkeypatc
     monkeypatch.setitem(laws.MAY_IMPORT, "first", set())
     monkeypatch.setitem(laws.MAY_IMPORT, "second", set())
     good[BASE][1] = code(f"#| export\nimport math\n{line}")
-    only(laws.law7_static(book_of(good)), "at its top level")
+    only(laws.law7_static(book_of(good, export=True)), "at its top level")
 
 
 def test_law7_passes_heavy_imports_inside_functions_and_for_types(good, book_of, monkeypatch):
@@ -335,19 +350,37 @@ def test_law7_passes_heavy_imports_inside_functions_and_for_types(good, book_of,
     monkeypatch.setitem(laws.MAY_IMPORT, "second", set())
     good[BASE][1] = code("#| export\nimport math\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch")
     good[BASE].append(code("#| export\ndef plot():\n    import matplotlib"))
-    book = book_of(good)
+    book = book_of(good, export=True)
     assert laws.law7_static(book) == [] == laws.law7_imports(book)
 
 
 def test_law7_fails_on_a_module_that_is_not_in_the_table(good, book_of):
-    only(laws.law7_static(book_of(good)), "is not in the table MAY_IMPORT")
+    only(laws.law7_static(book_of(good, export=True)), "is not in the table MAY_IMPORT")
 
 
 def test_law7_fails_on_an_import_that_needs_a_blocked_package_indirectly(good, book_of, monkeypatch):
     monkeypatch.setitem(laws.MAY_IMPORT, "first", set())
     monkeypatch.setitem(laws.MAY_IMPORT, "second", set())
     good[BASE][1] = code("#| export\nimport math\n__import__('tqdm')")
-    only(laws.law7_imports(book_of(good)), "llmbook.first.base: does not import", "llmbook.second.user: does not import")
+    only(
+        laws.law7_imports(book_of(good, export=True)), "llmbook.first.base: does not import", "llmbook.second.user: does not import"
+    )
+
+
+# ---------------------------------------------------------------- Law 8
+
+
+def test_law8_fails_on_a_notebook_without_seconds_and_on_a_slow_one(good, book_of):
+    assert laws.law8_time(book_of(good)) == []
+    good[BASE] = notebook_text(good[BASE], measured=False)
+    good[USER] = notebook_text(good[USER], seconds=60.1)
+    only(laws.law8_time(book_of(good)), f"{BASE}: stores no seconds", f"{USER}: took 60.1 s, more than 60")
+
+
+def test_law8_fails_on_many_notebooks_that_take_25_minutes_together(good, book_of):
+    for number in range(2, 27):
+        good[f"chapters/02_second/{number:02d}_user.ipynb"] = notebook_text(good[USER], seconds=60.0)
+    only(laws.law8_time(book_of(good)), "together took 25.1 minutes, not less than 25")
 
 
 # ---------------------------------------------------------------- the normaliser
@@ -396,3 +429,78 @@ def test_a_cell_that_fails_is_named_and_nothing_is_stored(tmp_path, source, word
     for word in words:
         assert word in str(failure.value)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+# ---------------------------------------------------------------- Law 9
+
+
+CAPTION, ALT = "The loss falls with each step of the training.", "A curve that falls from 4 to 2 over ten steps."
+DRAWN = {"image/svg+xml": "<svg></svg>", "application/pdf": "JVBERg==", "text/plain": "<Figure>"}
+
+
+def drawing(data: dict = DRAWN, *, tags: tuple[str, ...] = (), copies: int = 1, **metadata) -> dict:
+    """A lawful cell with a figure, with some of its metadata replaced."""
+    values = {"caption": CAPTION, "name": "fig-base-loss", "alt": ALT} | metadata
+    output = {"output_type": "display_data", "data": data, "metadata": {}}
+    cell = code("draw()", tags=["nbval-ignore-output", *tags], outputs=[output] * copies)
+    cell["metadata"]["mystnb"] = {
+        "figure": {key: values[key] for key in ("caption", "name") if values[key] is not None},
+        "image": {"alt": values["alt"]} if values["alt"] is not None else {},
+    }
+    return cell
+
+
+def prose(source: str) -> dict:
+    return {"cell_type": "markdown", "metadata": {}, "source": source}
+
+
+REFERRED = prose("See {numref}`fig-base-loss`.")
+PIXELS = {"image/png": "iVBORw==", "text/plain": "<Figure>"}
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [REFERRED, drawing()],
+        [prose("In {numref}`the figure <fig-base-loss>` it falls."), drawing()],
+        [REFERRED, drawing(DRAWN | {"image/png": "iVBORw=="}, tags=("pixels-because-photograph",))],
+        [REFERRED, drawing(PIXELS, tags=("pixels-because-photograph",))],
+    ],
+)
+def test_law9_passes(good, book_of, cells):
+    good["chapters/01_first/01_base.ipynb"] += cells
+    assert laws.law9_figures(book_of(good)) == []
+
+
+@pytest.mark.parametrize(
+    "cells, message",
+    [
+        ([REFERRED, drawing(caption=None)], "no caption"),
+        ([REFERRED, drawing(caption="Loss.")], "no caption"),
+        ([REFERRED, drawing(name=None)], "no name"),
+        ([REFERRED, drawing(name="loss")], "no name"),
+        ([REFERRED, drawing(name="fig-Loss")], "no name"),
+        ([REFERRED, drawing(alt=None)], "no text alternative"),
+        ([REFERRED, drawing(alt=CAPTION)], "no text alternative"),
+        ([drawing()], "no text of the notebook refers"),
+        ([prose("See `fig-base-loss`."), drawing()], "no text of the notebook refers"),
+        ([prose("See {numref}`fig-base-loss-two`."), drawing()], "no text of the notebook refers"),
+        ([REFERRED, drawing(), drawing()], "rename one"),
+        ([REFERRED, drawing(copies=2)], "draw one figure"),
+        ([REFERRED, drawing({"text/plain": "2"})], "stores none"),
+        ([REFERRED, drawing(PIXELS)], "stores image/png"),
+        ([REFERRED, drawing(PIXELS, tags=("pixels-because",))], "stores image/png"),
+        ([REFERRED, drawing({"image/svg+xml": "<svg></svg>"})], "stores no application/pdf"),
+        ([REFERRED, drawing(DRAWN | {"image/png": "iVBORw=="})], "stores image/png"),
+        ([code("draw()", outputs=drawing()["outputs"])], "no caption"),
+    ],
+)
+def test_law9_fails(good, book_of, cells, message):
+    good["chapters/01_first/01_base.ipynb"] += cells
+    assert any(message in violation for violation in laws.law9_figures(book_of(good)))
+
+
+def test_law9_names_are_unique_in_the_book(good, book_of):
+    for cells in good.values():
+        cells += [REFERRED, drawing()]
+    assert ["rename one" in violation for violation in laws.law9_figures(book_of(good))] == [True]

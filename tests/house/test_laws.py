@@ -15,6 +15,8 @@ LAWS = [
     laws.no_machine_paths,
     laws.law7_static,
     laws.law7_imports,
+    laws.law8_time,
+    laws.law9_figures,
 ]
 
 

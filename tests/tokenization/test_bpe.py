@@ -14,7 +14,7 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
 from llmbook.data.documents import stdlib_documents
 from llmbook.tokenization import bpe
-from llmbook.tokenization.text import BYTE_OF_ID, GPT2_PATTERN, GPT4_PATTERN, PATTERNS, byte_ids, pretokenize
+from llmbook.tokenization.text import BYTE_OF_ID, GPT4_PATTERN, PATTERNS, byte_ids, pretokenize
 
 
 @pytest.fixture(scope="module")

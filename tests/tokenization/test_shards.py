@@ -18,24 +18,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmbook.data.pipeline import CorpusConfig, build_corpus, console_to, corpus_files, is_held_out, read_corpus
+from llmbook.data.held_out import SPLITS, is_held_out
+from llmbook.data.pipeline import build_corpus, console_to, corpus_files, read_corpus
+from llmbook.preliminaries.settings import CorpusConfig, ShardConfig, TokenizerConfig
 from llmbook.preliminaries.workspace import Workspace, WorkspaceFull, verify_artifact
 from llmbook.tokenization.shards import (
-    SIDES,
     EncodeRank,
     JoinedTokens,
-    PieceBytes,
     Shard,
-    ShardConfig,
     ShardError,
     TextEncoder,
+    _PieceBytes,
+    _set_identity,
     build_shards,
+    describe_shards,
     open_raw,
     open_shards,
-    set_identity,
+    shards_command,
     write_shard,
 )
-from llmbook.tokenization.tokenizer import Tokenizer, TokenizerConfig, build_tokenizer, import_tokenizer
+from llmbook.tokenization.tokenizer import Tokenizer, build_tokenizer, import_tokenizer, tokenizer_command
 
 HASH = "ab" * 32
 
@@ -266,11 +268,11 @@ def test_ten_thousand_parts_are_joined_without_recursion():
     assert np.array_equal(np.asarray(joined), np.arange(10_000)) and joined[17:9_000].sum() == sum(range(17, 9_000))
 
 
-def write_set(folder, documents, side="train", **options):
-    (folder / side).mkdir(parents=True, exist_ok=True)
+def write_set(folder, documents, **options):
+    (folder / "train").mkdir(parents=True, exist_ok=True)
     for number, part in enumerate(documents):
         base = {"vocab_size": 4096, "tokenizer_sha256": HASH, "text_bytes": 7, "number": number, "count": len(documents)}
-        write_shard(folder / side / f"{number:05d}.bin", part, **base | {"set_id": "5e" * 8} | options)
+        write_shard(folder / "train" / f"{number:05d}.bin", part, **base | {"set_id": "5e" * 8} | options)
     return folder
 
 
@@ -324,8 +326,8 @@ def test_a_member_of_another_set_is_refused(tmp_path, options, message):
 
 def test_incomplete_and_absent_sets(tmp_path):
     place = write_set(tmp_path / "set", DOCUMENTS)
-    with pytest.raises(ShardError, match="validation: there are no shards"):
-        open_shards(place, "validation")
+    with pytest.raises(ShardError, match="held_out: there are no shards"):
+        open_shards(place, "held_out")
     for number in (1, 3):
         file = place / "train" / f"{number:05d}.bin"
         data = file.read_bytes()
@@ -434,7 +436,7 @@ def test_a_bad_id_is_found_in_any_block_and_on_request_only(tmp_path, monkeypatc
 
 
 @pytest.fixture(scope="module")
-def words():
+def tokenizer():
     texts = ["the quick brown fox, the lazy dog\n\n  jumps 123 naïve café " * 9, "def f(x):\n    return x + 1\n" * 9]
     return Tokenizer.train(texts, 400)
 
@@ -445,23 +447,23 @@ plain_text = st.text(st.characters(exclude_categories=("Cn", "Cs")), max_size=60
 
 @given(st.lists(plain_text | st.text("the fox\n\t  '1x{}", max_size=60), max_size=5))
 @settings(deadline=None, max_examples=200)
-def test_ids_are_those_of_the_tokenizers_library(words, texts):
-    rows = TextEncoder(words)
-    expected = [[*ids, words.end_of_text_id] for ids in words.encode_batch(texts)]
-    assert [rows.encode(text).tolist() for text in texts] == expected
+def test_ids_are_those_of_the_tokenizers_library(tokenizer, texts):
+    encoder = TextEncoder(tokenizer)
+    expected = [[*ids, tokenizer.end_of_text_id] for ids in tokenizer.encode_batch(texts)]
+    assert [encoder.encode(text).tolist() for text in texts] == expected
 
 
-def test_special_names_stay_text_and_wide_vocabularies_take_four_bytes(words):
-    rows = TextEncoder(words)
-    ids = rows.encode("a<|endoftext|>b")
-    assert ids.dtype == np.uint16 and np.count_nonzero(ids == words.end_of_text_id) == 1
-    wide = TextEncoder(words)
-    wide.width, wide.pieces, wide.end = 4, PieceBytes(wide.encoder.encode, 4), words.end_of_text_id.to_bytes(4, "little")
-    assert wide.encode("the fox").dtype == np.uint32 and wide.encode("the fox").tolist() == rows.encode("the fox").tolist()
+def test_special_names_stay_text_and_wide_vocabularies_take_four_bytes(tokenizer):
+    encoder = TextEncoder(tokenizer)
+    ids = encoder.encode("a<|endoftext|>b")
+    assert ids.dtype == np.uint16 and np.count_nonzero(ids == tokenizer.end_of_text_id) == 1
+    wide = TextEncoder(tokenizer)
+    wide.width, wide.pieces, wide.end = 4, _PieceBytes(wide.encoder.encode, 4), tokenizer.end_of_text_id.to_bytes(4, "little")
+    assert wide.encode("the fox").dtype == np.uint32 and wide.encode("the fox").tolist() == encoder.encode("the fox").tolist()
 
 
 def test_the_memory_of_pieces_is_bounded():
-    pieces = PieceBytes(lambda piece: [len(piece)], width=2, limit=10)
+    pieces = _PieceBytes(lambda piece: [len(piece)], width=2, limit=10)
     assert [pieces["x" * n] for n in range(100)] == [n.to_bytes(2, "little") for n in range(100)] and len(pieces) <= 10
 
 
@@ -479,13 +481,13 @@ def stage(tmp_path_factory):
     workspace = Workspace(folder / "workspace")
     config = CorpusConfig(source=str(source), quality=False, jaccard_threshold=1.0, tasks=4)
     corpus = build_corpus(workspace, config, progress=False)
-    tokenizer = build_tokenizer(workspace, corpus, TokenizerConfig(vocab_size=350), progress=False)
+    tokenizer = build_tokenizer(workspace, corpus, TokenizerConfig(vocab_size=350), ShardConfig(), progress=False)
     return workspace, corpus, tokenizer
 
 
 @pytest.fixture(scope="module")
 def shards(stage):
-    return build_shards(*stage, progress=False)
+    return build_shards(*stage, ShardConfig(), progress=False)
 
 
 def contents(folder):
@@ -495,8 +497,8 @@ def contents(folder):
 def test_the_stage_splits_orders_and_counts(stage, shards):
     _, corpus, artifact = stage
     tokenizer = Tokenizer.load(artifact.file("tokenizer.json"))
-    for side, held_out in zip(SIDES, (False, True), strict=True):
-        found = open_shards(shards, side, tokenizer.sha256)
+    for split, held_out in zip(SPLITS, (False, True), strict=True):
+        found = open_shards(shards, split, tokenizer.sha256)
         expected = [item.text for item in read_corpus(corpus) if is_held_out(item.id, 5) == held_out]
         documents = [found.document(number) for number in range(len(found.offsets))]
         assert [tokenizer.decode(ids[:-1]) for ids in documents] == expected != []
@@ -507,39 +509,43 @@ def test_the_stage_splits_orders_and_counts(stage, shards):
         assert found.vocab_size == tokenizer.vocab_size
 
 
-def test_a_file_for_each_file_of_the_corpus_and_side(stage, shards):
+def test_a_file_for_each_file_of_the_corpus_and_split(stage, shards):
     count = len(corpus_files(stage[1]))
-    assert count == 4 and sorted(shards.manifest["files"]) == [f"{side}/{n:05d}.bin" for side in SIDES for n in range(count)]
-    headers = {side: open_shards(shards, side).shards[1].header for side in SIDES}
-    assert {side: header.set_id for side, header in headers.items()} == {side: set_identity(shards.key, side) for side in SIDES}
+    assert count == 4 and sorted(shards.manifest["files"]) == sorted(
+        f"{split}/{n:05d}.bin" for split in SPLITS for n in range(count)
+    )
+    headers = {split: open_shards(shards, split).shards[1].header for split in SPLITS}
+    assert {split: header.set_id for split, header in headers.items()} == {
+        split: _set_identity(shards.key, split) for split in SPLITS
+    }
 
 
-def test_a_validation_shard_among_the_training_shards_is_refused(shards, tmp_path):
+def test_a_held_out_shard_among_the_training_shards_is_refused(shards, tmp_path):
     for name, data in contents(shards.path).items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(data)
-    (tmp_path / "train/00001.bin").write_bytes((tmp_path / "validation/00001.bin").read_bytes())
+    (tmp_path / "train/00001.bin").write_bytes((tmp_path / "held_out/00001.bin").read_bytes())
     with pytest.raises(ShardError, match="00001.bin: belongs to another set"):
         open_shards(tmp_path, "train")
 
 
 def test_the_stage_is_deterministic_and_found_again(stage, shards, tmp_path):
     workspace, corpus, tokenizer = stage
-    assert build_shards(workspace, corpus, tokenizer, progress=False) == shards
-    second = build_shards(Workspace(tmp_path), corpus, tokenizer, progress=False)
+    assert build_shards(workspace, corpus, tokenizer, ShardConfig(), progress=False) == shards
+    second = build_shards(Workspace(tmp_path), corpus, tokenizer, ShardConfig(), progress=False)
     assert contents(second.path) == contents(shards.path) and second.key == shards.key
 
 
 def test_two_workers_write_the_same_bytes(stage, shards, tmp_path):
     _, corpus, tokenizer = stage
-    second = build_shards(Workspace(tmp_path), corpus, tokenizer, progress=False, workers=2)
+    second = build_shards(Workspace(tmp_path), corpus, tokenizer, ShardConfig(), progress=False, workers=2)
     assert contents(second.path) == contents(shards.path)
     assert sorted(second.manifest["files"]) == sorted(shards.manifest["files"])
 
 
 def rank_step(stage, shards, folder):
     _, corpus, tokenizer = stage
-    return EncodeRank(corpus.path, tokenizer.file("tokenizer.json"), folder, shards.key)
+    return EncodeRank(corpus.path, tokenizer.file("tokenizer.json"), folder, shards.key, 5, True)
 
 
 def test_ranks_in_any_order_and_again(stage, shards, tmp_path):
@@ -589,18 +595,19 @@ def large(tmp_path_factory):
     workspace = Workspace(folder / "workspace")
     source = {"source": str(folder / "source"), "languages": (), "mask": False, "toxicity": False}
     corpus = build_corpus(workspace, CorpusConfig(quality=False, jaccard_threshold=1.0, tasks=6, **source), progress=False)
-    artifact = build_tokenizer(workspace, corpus, TokenizerConfig(vocab_size=300), progress=False)
-    return corpus, artifact, build_shards(workspace, corpus, artifact, progress=False)
+    artifact = build_tokenizer(workspace, corpus, TokenizerConfig(vocab_size=300), ShardConfig(), progress=False)
+    return corpus, artifact, build_shards(workspace, corpus, artifact, ShardConfig(), progress=False)
 
 
 KILLED = """
 import sys
 from pathlib import Path
+from llmbook.preliminaries.settings import ShardConfig
 from llmbook.preliminaries.workspace import Workspace, read_artifact
 from llmbook.tokenization.shards import build_shards
 if __name__ == "__main__":
     corpus, tokenizer = (read_artifact(Path(name)) for name in sys.argv[2:4])
-    build_shards(Workspace(sys.argv[1]), corpus, tokenizer, progress=False, workers=int(sys.argv[4]))
+    build_shards(Workspace(sys.argv[1]), corpus, tokenizer, ShardConfig(), progress=False, workers=int(sys.argv[4]))
 """
 
 
@@ -616,7 +623,7 @@ def test_a_killed_run_goes_on_where_it_was(large, tmp_path, workers):
     process.wait()
     finished = {path.name: path.stat().st_ino for path in tmp_path.glob("building/*/train/*.bin")}
     assert 1 <= len(finished) < 6 and not list(tmp_path.glob("shards/*"))
-    shards = build_shards(Workspace(tmp_path), corpus, tokenizer, progress=False)
+    shards = build_shards(Workspace(tmp_path), corpus, tokenizer, ShardConfig(), progress=False)
     assert contents(shards.path) == contents(expected.path)
     assert {name: (shards.path / "train" / name).stat().st_ino for name in finished} == finished
     assert sorted(shards.manifest["files"]) == sorted(expected.manifest["files"])
@@ -625,10 +632,10 @@ def test_a_killed_run_goes_on_where_it_was(large, tmp_path, workers):
 
 def test_another_percentage_is_another_artifact(stage, shards):
     workspace, corpus, _ = stage
-    tokenizer = build_tokenizer(workspace, corpus, TokenizerConfig(vocab_size=350, held_out_percent=20), progress=False)
+    tokenizer = build_tokenizer(workspace, corpus, TokenizerConfig(vocab_size=350), ShardConfig(20), progress=False)
     twenty = build_shards(workspace, corpus, tokenizer, ShardConfig(20), progress=False)
     assert shards.key != twenty.key
-    assert len(open_shards(shards, "validation")) < len(open_shards(twenty, "validation"))
+    assert len(open_shards(shards, "held_out")) < len(open_shards(twenty, "held_out"))
 
 
 def test_a_tokenizer_of_another_split_is_refused(stage):
@@ -640,46 +647,88 @@ def test_a_tokenizer_of_another_split_is_refused(stage):
 def test_a_tokenizer_from_elsewhere_has_no_split_to_compare(stage, tmp_path):
     _, corpus, tokenizer = stage
     workspace = Workspace(tmp_path)
-    imported = import_tokenizer(workspace, tokenizer.file("tokenizer.json"))
+    (tmp_path / "copy.json").write_bytes(tokenizer.file("tokenizer.json").read_bytes())
+    imported = import_tokenizer(workspace, tmp_path / "copy.json")
     shards = build_shards(workspace, corpus, imported, ShardConfig(20), progress=False)
     assert open_shards(shards, "train", Tokenizer.load(tokenizer.file("tokenizer.json")).sha256).text_bytes
 
 
 def test_no_workers(stage):
     with pytest.raises(ValueError, match="workers is a number from 1, not 0"):
-        build_shards(*stage, workers=0)
+        build_shards(*stage, ShardConfig(), workers=0)
 
 
 def test_a_corpus_of_one_file_is_split_inside(tmp_path):
     (tmp_path / "book.txt").write_text("".join(f"line {n}\n" for n in range(300)), encoding="utf-8")
     workspace = Workspace(tmp_path / "workspace")
     corpus = build_corpus(workspace, CorpusConfig(source=str(tmp_path / "book.txt"), quality=False, languages=()), progress=False)
-    tokenizer = build_tokenizer(workspace, corpus, TokenizerConfig(vocab_size=280), progress=False)
-    shards = build_shards(workspace, corpus, tokenizer, progress=False)
-    train, validation = (open_shards(shards, side) for side in SIDES)
-    assert train.text_bytes + validation.text_bytes == (tmp_path / "book.txt").stat().st_size
-    assert 0.03 < validation.text_bytes / train.text_bytes < 0.07
+    tokenizer = build_tokenizer(workspace, corpus, TokenizerConfig(vocab_size=280), ShardConfig(), progress=False)
+    shards = build_shards(workspace, corpus, tokenizer, ShardConfig(), progress=False)
+    train, held_out = (open_shards(shards, split) for split in SPLITS)
+    assert train.text_bytes + held_out.text_bytes == (tmp_path / "book.txt").stat().st_size
+    assert 0.03 < held_out.text_bytes / train.text_bytes < 0.07
 
 
 def test_too_little_text(tmp_path):
     (tmp_path / "tiny.txt").write_text("x", encoding="utf-8")
     workspace = Workspace(tmp_path / "workspace")
     corpus = build_corpus(workspace, CorpusConfig(source=str(tmp_path / "tiny.txt"), quality=False, languages=()), progress=False)
-    tokenizer = build_tokenizer(workspace, corpus, TokenizerConfig(vocab_size=261), progress=False)
+    tokenizer = build_tokenizer(workspace, corpus, TokenizerConfig(vocab_size=261), ShardConfig(), progress=False)
     with pytest.raises(ShardError, match="the corpus is too small: no text is left for"):
-        build_shards(workspace, corpus, tokenizer, progress=False)
-
-
-@pytest.mark.parametrize("percent", [0, 51])
-def test_impossible_percentages(percent):
-    with pytest.raises(ValueError, match="give from 1 to 50") as shards:
-        ShardConfig(held_out_percent=percent)
-    with pytest.raises(ValueError) as tokenizer:
-        TokenizerConfig(held_out_percent=percent)
-    assert str(shards.value) == str(tokenizer.value)
+        build_shards(workspace, corpus, tokenizer, ShardConfig(), progress=False)
 
 
 def test_import_is_light():
     program = "import sys, llmbook.tokenization.shards; print({'torch', 'datatrove', 'tokenizers', 'regex'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "set()", done.stderr
+
+
+@pytest.fixture
+def letters(tmp_path):
+    folder = tmp_path / "letters"
+    folder.mkdir()
+    for n in range(40):
+        (folder / f"{n}.txt").write_text(f"Dear reader {n},\nall is well with the number {n * n}.\n")
+    return CorpusConfig(source=str(folder), quality=False, jaccard_threshold=1.0, languages=())
+
+
+def test_the_command_finds_the_tokenizer_of_the_tokenizer_command(letters, tmp_path, capsys):
+    settings = letters, TokenizerConfig(300), ShardConfig(10)
+    tokenizer_command(*settings, workspace=tmp_path / "home")
+    about_corpus, about_tokenizer, file = capsys.readouterr().out.splitlines()
+    shards_command(*settings, workspace=tmp_path / "home")
+    first, second, train, held_out, path = capsys.readouterr().out.splitlines()
+    assert (first, second) == (about_corpus, about_tokenizer)
+    workspace = Workspace(tmp_path / "home")
+    (shards,), (tokenizer,) = workspace.artifacts("shards"), workspace.artifacts("tokenizer")
+    assert len(workspace.artifacts("corpus")) == 1 and path == str(shards.path) and file == str(tokenizer.file("tokenizer.json"))
+    assert [train.split()[0], held_out.split()[0]] == list(SPLITS) and [train, held_out] == describe_shards(shards).splitlines()
+    for place in (file, tokenizer.path):
+        shards_command(*settings, tokenizer_path=place, workspace=tmp_path / "home")
+        assert capsys.readouterr().out.splitlines() == [first, second, train, held_out, path]
+
+
+def test_the_command_takes_a_tokenizer_from_elsewhere(letters, tmp_path, capsys):
+    Tokenizer.train(["all is well"], 268).save(tmp_path / "given.json")
+    options = {"tokenizer_path": tmp_path / "given.json", "workspace": tmp_path / "home", "workers": 2}
+    shards_command(letters, TokenizerConfig(300), ShardConfig(10), **options)
+    assert ": 268 ids" in capsys.readouterr().out.splitlines()[1]
+    (shards,) = Workspace(tmp_path / "home").artifacts("shards")
+    assert open_shards(shards, "train", Tokenizer.load(tmp_path / "given.json").sha256).text_bytes
+
+
+def test_an_interrupted_command_keeps_what_it_had(letters, tmp_path, monkeypatch, capsys):
+    settings = letters, TokenizerConfig(300), ShardConfig(10)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("llmbook.tokenization.shards._run_ranks", interrupted)
+        shards_command(*settings, workspace=tmp_path / "home")
+    kept = {(item.kind, item.key) for item in Workspace(tmp_path / "home").artifacts()}
+    assert {kind for kind, _ in kept} == {"corpus", "tokenizer"}
+    shards_command(*settings, workspace=tmp_path / "home")
+    after = {(item.kind, item.key) for item in Workspace(tmp_path / "home").artifacts()}
+    assert after > kept and len(after) == 3

@@ -17,29 +17,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmbook.data.documents import SourceError, stdlib_documents
-from llmbook.data.pipeline import CorpusConfig, build_corpus, corpus_files, is_held_out, read_corpus
-from llmbook.preliminaries.workspace import Workspace
+from llmbook.data.held_out import SPLITS, corpus_texts
+from llmbook.data.pipeline import build_corpus
+from llmbook.preliminaries.settings import DEFAULT_SPECIAL_TOKENS, END_OF_TEXT, CorpusConfig, ShardConfig, TokenizerConfig
+from llmbook.preliminaries.workspace import ArtifactDamaged, Workspace
 from llmbook.tokenization.bpe import count_pretokens, text_blocks, train_bpe
 from llmbook.tokenization.encoding import Encoder
-from llmbook.tokenization.text import PATTERNS, pretokenize
+from llmbook.tokenization.text import PATTERNS
 from llmbook.tokenization.tokenizer import (
     CHAT_TOKENS,
-    DEFAULT_SPECIAL_TOKENS,
-    END_OF_TEXT,
     END_OF_TURN,
     ROLE_TOKENS,
     Tokenizer,
-    TokenizerConfig,
     TokenizerError,
+    _library_tokenizer,
+    _split_names,
+    _text_chunks,
     build_tokenizer,
-    corpus_texts,
-    cut_text,
+    describe_tokenizer,
     file_texts,
-    held_out_by_document,
     import_tokenizer,
-    library_tokenizer,
-    split_names,
-    text_chunks,
+    load_gpt2_files,
+    save_pretrained,
+    tokenizer_command,
+    worth_starting,
 )
 
 SAMPLE = ["the cat sat on the mat; the dog did not.", "def the(end): return end  # <|endoftext|>", "naïve λόγος 5 €"]
@@ -113,15 +114,15 @@ NESTED_NAMES = ("<|a|>", "<|a|>b", "<|a", "a|>", ".*")
 @settings(deadline=None, max_examples=300)
 def test_of_nested_names_the_longest_counts_as_in_the_library(text, allowed):
     tokenizer = Tokenizer([], NESTED_NAMES)
-    library = library_tokenizer([], sorted(allowed))
+    library = _library_tokenizer([], sorted(allowed))
     names = {256 + n: name for n, name in enumerate(sorted(allowed))}
     expected = [tokenizer.special_id(names[n]) if n in names else n for n in library.encode(text).ids]
     assert tokenizer.encode(text, allowed) == expected
 
 
 def test_split_names():
-    assert split_names("<|x|><|x|>y", ["<|x|>"]) == ["", "<|x|>", "", "<|x|>", "y"]
-    assert split_names("abc", ["ab", "abc"]) == ["", "abc", ""]
+    assert _split_names("<|x|><|x|>y", ["<|x|>"]) == ["", "<|x|>", "", "<|x|>", "y"]
+    assert _split_names("abc", ["ab", "abc"]) == ["", "abc", ""]
 
 
 @pytest.mark.parametrize("allowed", [["<|robot|>"], "<|end|>", [7], ["the"]])
@@ -163,7 +164,7 @@ def test_a_chat_can_be_read_back_whatever_its_contents(either, messages):
 def pretrained(either, tmp_path_factory):
     transformers = pytest.importorskip("transformers")
     folder = tmp_path_factory.mktemp("pretrained") / "new" / "folder"
-    either.save_pretrained(folder)
+    save_pretrained(either, folder)
     return transformers.AutoTokenizer.from_pretrained(folder)
 
 
@@ -204,9 +205,9 @@ def test_the_attack_works_on_the_template_and_not_on_us(either, pretrained):
 
 
 def test_a_tokenizer_without_chat_tokens_saves_no_template(tokenizer, tmp_path):
-    Tokenizer(tokenizer.merges, (END_OF_TEXT,)).save_pretrained(tmp_path)
+    save_pretrained(Tokenizer(tokenizer.merges, (END_OF_TEXT,)), tmp_path)
     assert "chat_template" not in json.loads((tmp_path / "tokenizer_config.json").read_text("utf-8"))
-    Tokenizer(tokenizer.merges, ()).save_pretrained(tmp_path)
+    save_pretrained(Tokenizer(tokenizer.merges, ()), tmp_path)
     assert "eos_token" not in json.loads((tmp_path / "tokenizer_config.json").read_text("utf-8"))
 
 
@@ -301,7 +302,7 @@ def test_special_tokens(tokenizer):
 
 def test_missing_end_of_text(tokenizer):
     with pytest.raises(TokenizerError, match="no special token"):
-        Tokenizer(tokenizer.merges, ()).end_of_text_id
+        _ = Tokenizer(tokenizer.merges, ()).end_of_text_id
 
 
 @pytest.mark.parametrize("names", [("",), ("a",), ("<|x|>", "<|x|>"), (7,)])
@@ -319,20 +320,25 @@ def test_unknown_patterns(tokenizer):
     for make in (
         lambda: Tokenizer([], pattern="gpt5"),
         lambda: Tokenizer.train([], 300, pattern="gpt5"),
-        lambda: TokenizerConfig(pattern="gpt5"),
     ):
         with pytest.raises(TokenizerError, match="there is no pattern 'gpt5': give 'gpt2' or 'gpt4'"):
             make()
 
 
+def never():
+    raise AssertionError("a text was read")
+    yield
+
+
 @pytest.mark.parametrize("size", [-1, 0, 100, 255, 256, 260])
-def test_vocabularies_that_cannot_hold_bytes_and_special_tokens(size):
-    for make in (lambda: Tokenizer.train(["x"], size), lambda: TokenizerConfig(size), lambda: Tokenizer.train_from_files([], size)):
-        with pytest.raises(TokenizerError, match=f"a vocabulary of {size} is impossible: give from 261"):
-            make()
+def test_vocabularies_that_cannot_hold_bytes_and_special_tokens_fail_before_a_text_is_read(size):
+    with pytest.raises(TokenizerError, match=f"a vocabulary of {size} is impossible: give from 261"):
+        Tokenizer.train(never(), size)
+    with pytest.raises(ValueError, match=f"vocab_size={size}: give a whole number of at least 261"):
+        TokenizerConfig(size)
     assert Tokenizer.train(["x" * 9], 261).merges == []
     with pytest.raises(TokenizerError, match="give from 256"):
-        Tokenizer.train(["x"], 255, special_tokens=())
+        Tokenizer.train(never(), 255, special_tokens=())
 
 
 def test_save_and_load(tokenizer, tmp_path):
@@ -369,7 +375,7 @@ def test_transformers_reads_the_file(tokenizer, tmp_path):
 
 def test_files_of_the_library_with_harmless_extras_are_read(tokenizer, tmp_path):
     path = tmp_path / "tokenizer.json"
-    library = library_tokenizer(tokenizer.merges, DEFAULT_SPECIAL_TOKENS)
+    library = _library_tokenizer(tokenizer.merges, DEFAULT_SPECIAL_TOKENS)
     library.enable_truncation(3)
     library.enable_padding()
     library.post_processor = tokenizers.processors.ByteLevel(trim_offsets=False)
@@ -483,11 +489,13 @@ def test_training_from_files_is_training_on_their_texts(tmp_path):
     (tmp_path / "empty.md").write_bytes(b"")
     paths = sorted(tmp_path.iterdir())
     texts = [long, *[row["text"] for row in rows * 3]]
-    assert len(list(text_blocks(text_chunks(tmp_path / "long.txt")))) > 1
+    assert len(list(text_blocks(_text_chunks(tmp_path / "long.txt")))) > 1
     assert count_pretokens(file_texts(paths)) == count_pretokens(texts)
     for pattern in PATTERNS:
-        assert Tokenizer.train_from_files(paths, 300, pattern=pattern).sha256 == Tokenizer.train(texts, 300, pattern=pattern).sha256
-    one = Tokenizer.train_from_files(str(tmp_path / "long.txt"), 280, workers=2)
+        assert (
+            Tokenizer.train(file_texts(paths), 300, pattern=pattern).sha256 == Tokenizer.train(texts, 300, pattern=pattern).sha256
+        )
+    one = Tokenizer.train(file_texts(str(tmp_path / "long.txt")), 280, workers=2)
     assert one.sha256 == Tokenizer.train(iter([long]), 280).sha256
 
 
@@ -497,7 +505,7 @@ def test_names_with_spaces_are_not_torn_by_chunks(tmp_path):
     names = ("<|end of text|>",)
     counts = count_pretokens(file_texts([tmp_path / "x.txt"], names, size=9), names)
     assert counts == count_pretokens([text], names) == {"hello": 1, " hello": 99, " ": 51}
-    assert Tokenizer.train_from_files([tmp_path / "x.txt"], 300, names).merges == Tokenizer.train([text], 300, names).merges
+    assert Tokenizer.train(file_texts([tmp_path / "x.txt"], names), 300, names).merges == Tokenizer.train([text], 300, names).merges
 
 
 @pytest.mark.parametrize("data, message", [
@@ -511,16 +519,16 @@ def test_names_with_spaces_are_not_torn_by_chunks(tmp_path):
 def test_files_that_are_not_utf8(tmp_path, data, message, size):
     (tmp_path / "x.txt").write_bytes(data)
     with pytest.raises(TokenizerError, match=f"x.txt is not UTF-8 text: {message}"):
-        list(text_chunks(tmp_path / "x.txt", size))
+        list(_text_chunks(tmp_path / "x.txt", size))
 
 
 def test_files_that_cannot_be_read(tmp_path):
     for path in (tmp_path / "absent.txt", tmp_path):
         with pytest.raises(TokenizerError, match=f"cannot read {re.escape(str(path))}: "):
-            Tokenizer.train_from_files([path], 300)
+            Tokenizer.train(file_texts([path]), 300)
     (tmp_path / "x.jsonl").write_text('{"no": "text"}\n')
     with pytest.raises(SourceError, match="x.jsonl:1: not an object with text"):
-        Tokenizer.train_from_files([tmp_path / "x.jsonl"], 300)
+        Tokenizer.train(file_texts([tmp_path / "x.jsonl"]), 300)
 
 
 def test_names_of_special_tokens_in_training_text_are_not_learned():
@@ -549,7 +557,7 @@ def gpt2_folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def gpt2(gpt2_folder):
-    return Tokenizer.from_gpt2_files(gpt2_folder)
+    return load_gpt2_files(gpt2_folder)
 
 
 @pytest.fixture(scope="module")
@@ -582,11 +590,11 @@ def test_gpt2s_ids_of_any_text(gpt2, tiktoken_gpt2, text):
 
 def test_damaged_gpt2_files(gpt2_folder, tmp_path):
     with pytest.raises(TokenizerError):
-        Tokenizer.from_gpt2_files(tmp_path)
+        load_gpt2_files(tmp_path)
     shutil.copytree(gpt2_folder, tmp_path / "x")
     (tmp_path / "x" / "vocab.json").write_text("{}")
     with pytest.raises(TokenizerError):
-        Tokenizer.from_gpt2_files(tmp_path / "x")
+        load_gpt2_files(tmp_path / "x")
 
 
 def test_ids_on_the_default_corpus_for_three_vocabularies():
@@ -620,70 +628,53 @@ def make_corpus(tmp_path, texts, tasks=None):
     return workspace, build_corpus(workspace, config, progress=False)
 
 
+def build(workspace, corpus, config, percent=5, **options):
+    return build_tokenizer(workspace, corpus, config, ShardConfig(percent), progress=False, **options)
+
+
 def test_the_tokenizer_never_sees_held_out_documents(tmp_path):
     texts = {f"times{n:02d}.txt": f"common words, and w{'xyzq'[n % 4] * 3}{n}w\n" * 5 for n in range(60)}
     workspace, corpus = make_corpus(tmp_path, texts)
-    learned, held_out = (list(corpus_texts(corpus, side)) for side in (False, True))
+    learned, held_out = (list(corpus_texts(corpus, split, 5)) for split in SPLITS)
     assert held_out and sorted(learned + held_out) == sorted(texts.values())
-    artifact = build_tokenizer(workspace, corpus, TokenizerConfig(vocab_size=320), progress=False)
+    artifact = build(workspace, corpus, TokenizerConfig(vocab_size=320))
     loaded = Tokenizer.load(artifact.file("tokenizer.json"))
     assert loaded.merges == train_bpe(learned, 320, DEFAULT_SPECIAL_TOKENS)
     assert (loaded.special_tokens, loaded.pattern) == (DEFAULT_SPECIAL_TOKENS, "gpt2")
-    assert build_tokenizer(workspace, corpus, TokenizerConfig(vocab_size=320), progress=False).key == artifact.key
+    assert build(workspace, corpus, TokenizerConfig(vocab_size=320)).key == artifact.key
     config = TokenizerConfig(320, pattern="gpt4", special_tokens=[END_OF_TEXT, "<|x|>"])
-    other = build_tokenizer(workspace, corpus, config, progress=False, workers=2)
+    other = build(workspace, corpus, config, workers=2)
     loaded = Tokenizer.load(other.file("tokenizer.json"))
     assert other.key != artifact.key and (loaded.pattern, loaded.special_tokens) == ("gpt4", (END_OF_TEXT, "<|x|>"))
     assert loaded.sha256 == Tokenizer.train(learned, 320, (END_OF_TEXT, "<|x|>"), "gpt4").sha256
-    assert config == TokenizerConfig(**json.loads(json.dumps(other.manifest["config"]))) and hash(config)
+    stored = json.loads(json.dumps(other.manifest["config"]))
+    assert config == TokenizerConfig(**stored["tokenizer"]) and stored["held_out_percent"] == 5 and hash(config)
 
 
-def test_the_sides_of_some_files_are_parts_of_the_sides_of_all(tmp_path):
-    texts = {f"times{n:02d}.txt": f"words of text {n} w{'xyzq'[n % 4] * 3}{n}w\n" * 5 for n in range(60)}
-    _, corpus = make_corpus(tmp_path, texts, tasks=4)
-    files = corpus_files(corpus)
-    assert len(files) == 4 and held_out_by_document(corpus) is True
-    for side in (False, True):
-        parts = [list(corpus_texts(corpus, side, files=[name], by_document=True)) for name in files]
-        assert sum(parts, []) == list(corpus_texts(corpus, side)) == list(corpus_texts(corpus, side, files=files))
-        assert parts == [list(corpus_texts(corpus, side, files=[name])) for name in files]  # asks the whole corpus
-    everything = list(corpus_texts(corpus, True, by_document=False))
-    assert len(everything) == 60 and held_out_by_document(corpus, 50) is True
-    held_out = [document.text for document in read_corpus(corpus) if is_held_out(document.id, 5)]
-    assert held_out == list(corpus_texts(corpus, True)) and 0 < len(held_out) < 12
-
-
-def test_one_document_is_not_held_out_as_a_whole(tmp_path):
-    _, corpus = make_corpus(tmp_path, {"poem.txt": "verse\n" * 50})
-    assert held_out_by_document(corpus) is False
+def test_another_held_out_percentage_is_another_tokenizer(tmp_path):
+    texts = {f"times{n:02d}.txt": f"common words, and w{'xyzq'[n % 4] * 3}{n}w\n" * 5 for n in range(60)}
+    workspace, corpus = make_corpus(tmp_path, texts)
+    keys = {percent: build(workspace, corpus, TokenizerConfig(300), percent).key for percent in (5, 10, 50)}
+    assert len(set(keys.values())) == 3
 
 
 def test_a_single_document_is_cut_at_a_line(tmp_path):
     text = "".join(f"verse {number}\n" for number in range(200))
-    _, corpus = make_corpus(tmp_path, {"poem.txt": text})
-    (learned,), (held_out,) = (list(corpus_texts(corpus, side)) for side in (False, True))
-    assert learned + held_out == text and learned.endswith("\n") and 0.03 < len(held_out) / len(text) < 0.07
-
-
-@given(st.text(), st.integers(1, 50))
-def test_cut_text_loses_nothing(text, percent):
-    assert "".join(cut_text(text, percent)) == text
-
-
-@pytest.mark.parametrize("options", [{"vocab_size": 260}, {"vocab_size": -1}, {"held_out_percent": 0}, {"held_out_percent": 51}])
-def test_impossible_configurations(options):
-    with pytest.raises(ValueError, match="give from"):
-        TokenizerConfig(**options)
+    workspace, corpus = make_corpus(tmp_path, {"poem.txt": text})
+    (learned,), (held_out,) = (list(corpus_texts(corpus, split, 5)) for split in SPLITS)
+    assert learned + held_out == text and learned.endswith("\n")
+    loaded = Tokenizer.load(build(workspace, corpus, TokenizerConfig(280)).file("tokenizer.json"))
+    assert loaded.merges == Tokenizer.train([learned], 280).merges
 
 
 @pytest.mark.parametrize("names, message", [
-    (("<|end|>",), "lack '<|endoftext|>'"), ((END_OF_TEXT, "a"), "'a' cannot be"), ((END_OF_TEXT, END_OF_TEXT), "named twice"),
-    (END_OF_TEXT, "cannot be a special token"),
+    ((END_OF_TEXT, "a"), "'a' cannot be"), ((END_OF_TEXT, END_OF_TEXT), "named twice"), ((END_OF_TEXT, ""), "empty"),
 ])  # fmt: skip
-def test_impossible_special_tokens_of_a_configuration(names, message):
+def test_impossible_special_tokens_of_a_configuration_fail_before_a_text_is_read(tmp_path, monkeypatch, names, message):
+    workspace, corpus = make_corpus(tmp_path, {"poem.txt": "verse\n" * 50})
+    monkeypatch.setattr("llmbook.tokenization.tokenizer.corpus_texts", lambda *_: never(), raising=False)
     with pytest.raises(TokenizerError, match=re.escape(message)):
-        TokenizerConfig(special_tokens=names)
-    assert TokenizerConfig(257, special_tokens=(END_OF_TEXT,)).special_tokens == (END_OF_TEXT,)
+        build(workspace, corpus, TokenizerConfig(special_tokens=names))
 
 
 def test_import_is_light():
@@ -705,3 +696,41 @@ def test_a_tokenizer_from_elsewhere(tokenizer, tmp_path):
     with pytest.raises(TokenizerError, match="no special token '<.endoftext.>'"):
         import_tokenizer(workspace, tmp_path / "c.json")
     assert len(workspace.artifacts()) == 1
+
+
+def test_a_tokenizer_of_the_workspace_is_itself(tmp_path):
+    workspace, corpus = make_corpus(tmp_path, {"poem.txt": "".join(f"verse {number}\n" for number in range(200))})
+    made = build(workspace, corpus, TokenizerConfig(280))
+    assert import_tokenizer(workspace, made.path) == import_tokenizer(workspace, made.file("tokenizer.json")) == made
+    copied = tmp_path / "copied"
+    save_pretrained(Tokenizer.load(made.file("tokenizer.json")), copied)
+    elsewhere = import_tokenizer(workspace, copied)
+    assert elsewhere.key != made.key and elsewhere == import_tokenizer(workspace, copied / "tokenizer.json")
+    assert describe_tokenizer(made).split(":")[1] == describe_tokenizer(elsewhere).split(":")[1]
+    made.file("tokenizer.json").write_text("{}")
+    with pytest.raises(ArtifactDamaged, match="tokenizer.json"):
+        import_tokenizer(workspace, made.path)
+
+
+def test_worth_starting(tmp_path):
+    _, corpus = make_corpus(tmp_path, {"poem.txt": "verse\n" * 50})
+    assert worth_starting(8, corpus, megabytes=5) == 1
+    (corpus.path / "report.json").write_text(json.dumps({"kept": {"bytes": 21_000_000}}))
+    assert [worth_starting(workers, corpus, megabytes=5) for workers in (1, 3, 8)] == [1, 3, 4]
+
+
+def test_the_command(tmp_path, capsys):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "poem.txt").write_text("".join(f"verse {number}\n" for number in range(200)))
+    corpus = CorpusConfig(source=str(source), quality=False, languages=())
+    settings = corpus, TokenizerConfig(280), ShardConfig(10)
+    tokenizer_command(*settings, workspace=tmp_path / "home")
+    first, second, path = capsys.readouterr().out.splitlines()
+    assert str(source) in first and second.startswith("tokenizer ") and second.endswith("pattern gpt2")
+    made = Tokenizer.load(path)
+    tokenizer_command(*settings, workspace=tmp_path / "home", out=tmp_path / "out", workers=2)
+    assert capsys.readouterr().out.splitlines() == [first, second, str(tmp_path / "out")]
+    assert Tokenizer.load(tmp_path / "out" / "tokenizer.json").sha256 == made.sha256
+    assert (tmp_path / "out" / "tokenizer_config.json").exists()
+    assert len(Workspace(tmp_path / "home").artifacts("tokenizer")) == 1

@@ -1,13 +1,15 @@
 """Execute notebooks and store them in the book's one normal form.
 
-    python theme/execute.py                          every notebook of _toc.yml, in its order
-    python theme/execute.py chapters/03_attention    a folder, or single notebooks
-    python theme/execute.py --fresh ...              measure anew what depends on the machine
-    python theme/execute.py --check ...              execute nothing, report notebooks that are not in normal form
+    python -m tools.execute                          every notebook of _toc.yml, in its order
+    python -m tools.execute chapters/03_attention    a folder, or single notebooks
+    python -m tools.execute --fresh ...              measure anew what depends on the machine, and the seconds
+    python -m tools.execute --times ...              measure the seconds anew, and nothing else
+    python -m tools.execute --check ...              execute nothing, report notebooks that are not in normal form
 
 A notebook runs top to bottom in its own folder, in a fresh kernel. Running the tool twice leaves `git diff` empty:
 outputs of cells tagged `nbval-ignore-output` (timings, plots) are kept as long as no code of the notebook up to the last
 such cell has changed. They are kept all together or not at all, so that the numbers of one notebook come from one run.
+The seconds that the notebook took are stored with a hash of its code, and kept as long as that has not changed.
 """
 
 from __future__ import annotations
@@ -24,10 +26,12 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from tools import toc
+
 ROOT = Path(__file__).resolve().parent.parent
 EXEMPT = "nbval-ignore-output"
 MAY_RAISE = "raises-exception"
-CELL_METADATA = ("tags", "nbgrader")
+CELL_METADATA = ("tags", "nbgrader", "mystnb")
 OUTPUT_METADATA = ("scrapbook",)  # where myst-nb's glue keeps the name of a value
 KERNELSPEC = {"display_name": "python3", "language": "python", "name": "python3"}  # as nbdev-clean would write it
 LANGUAGE_INFO = {"name": "python"}  # a version here would differ between readers
@@ -69,6 +73,18 @@ def code_hashes(nb: dict) -> dict[str, str]:
         if is_exempt(cell):
             hashes[cell["id"]] = digest.hexdigest()[:16]
     return hashes
+
+
+def code_hash(nb: dict) -> str:
+    """Return a hash of all code of a notebook."""
+    code = "\0".join(joined(cell["source"]).rstrip() for cell in nb["cells"] if cell["cell_type"] == "code")
+    return hashlib.sha256(code.encode()).hexdigest()[:16]
+
+
+def stored_run(nb: dict) -> dict:
+    """Return what a notebook stores of its last run: the hash of the code that ran, and its seconds; or nothing."""
+    run = nb.get("metadata", {}).get("llmbook", {}).get("run", {})
+    return {"code": run["code"], "seconds": run["seconds"]} if {"code", "seconds"} <= run.keys() else {}
 
 
 def normalise_outputs(outputs: list[dict], count: int | None) -> list[dict]:
@@ -121,9 +137,8 @@ def normalise(nb: dict) -> dict:
     measured = nb.get("metadata", {}).get("llmbook", {}).get("measured", {})
     present = {cell["id"] for cell in cells if is_exempt(cell)}
     measured = {key: value for key, value in measured.items() if key in present}
-    metadata = {"kernelspec": dict(KERNELSPEC), "language_info": dict(LANGUAGE_INFO)}
-    if measured:
-        metadata["llmbook"] = {"measured": measured}
+    kept = {key: value for key, value in (("measured", measured), ("run", stored_run(nb))) if value}
+    metadata = {"kernelspec": dict(KERNELSPEC), "language_info": dict(LANGUAGE_INFO), **({"llmbook": kept} if kept else {})}
     return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
 
 
@@ -146,10 +161,11 @@ def keep_measurements(executed: dict, stored: dict) -> bool:
 
 
 def is_normal(text: str) -> bool:
-    """Is this notebook text exactly what the normaliser would store, with outputs that belong to the code?"""
-    nb = json.loads(text)
-    normal = normalise(nb)
-    return text == dumps(normal) and normal["metadata"].get("llmbook", {}).get("measured", {}) == code_hashes(normal)
+    """Is this notebook text exactly what the normaliser would store, with outputs and seconds that belong to the code?"""
+    normal = normalise(json.loads(text))
+    kept = normal["metadata"].get("llmbook", {})
+    same_code = kept.get("run", {}).get("code", code_hash(normal)) == code_hash(normal)
+    return text == dumps(normal) and kept.get("measured", {}) == code_hashes(normal) and same_code
 
 
 # ---------------------------------------------------------------- execution
@@ -223,17 +239,21 @@ def write_text_atomic(path: Path, text: str) -> None:
         raise
 
 
-def execute(path: Path, fresh: bool = False, timeout: int = 900) -> str:
-    """Execute one notebook and store it; return `unchanged` or `stored`."""
+def execute(path: Path, fresh: bool = False, times: bool = False, timeout: int = 900) -> str:
+    """Execute one notebook and store it; return `unchanged` or `stored`.
+
+    Stored measurements stay as long as their code does: all of them are renewed if `fresh`, the notebook's seconds if `times`.
+    """
     text = path.read_text(encoding="utf-8")
-    stored = json.loads(text)
+    stored, start = json.loads(text), time.monotonic()
     executed = normalise(run_cells(path, normalise(stored), timeout))
+    run = {"code": code_hash(executed), "seconds": round(time.monotonic() - start, 1)}
     check_outputs(display_name(path), executed)
-    if fresh or not keep_measurements(executed, stored):
-        hashes = code_hashes(executed)
-        executed["metadata"].pop("llmbook", None)
-        if hashes:
-            executed["metadata"]["llmbook"] = {"measured": hashes}
+    kept = not fresh and keep_measurements(executed, stored)
+    if not (fresh or times) and stored_run(stored).get("code") == run["code"]:
+        run = stored_run(stored)
+    measured = stored["metadata"]["llmbook"]["measured"] if kept else code_hashes(executed)
+    executed["metadata"]["llmbook"] = {"measured": measured, "run": run}
     new = dumps(normalise(executed))
     if new == text:
         return "unchanged"
@@ -256,42 +276,15 @@ def environment() -> dict[str, str]:
 # ---------------------------------------------------------------- finding notebooks, the command line
 
 
-def toc_entries(toc: Path) -> list[str]:
-    """Return the files of a jb-book table of contents, root first, in reading order."""
-    import yaml
-
-    found: list[str] = []
-
-    def visit(node) -> None:
-        if isinstance(node, dict):
-            for key in ("root", "file"):
-                if key in node:
-                    found.append(node[key])
-            for key in ("parts", "chapters", "sections"):
-                visit(node.get(key))
-        elif isinstance(node, list):
-            for child in node:
-                visit(child)
-
-    visit(yaml.safe_load(toc.read_text(encoding="utf-8")))
-    return found
-
-
-def toc_notebooks(root: Path = ROOT) -> list[Path]:
-    """Return the notebooks of the table of contents in reading order."""
-    candidates = (root / (entry if entry.endswith(".ipynb") else entry + ".ipynb") for entry in toc_entries(root / "_toc.yml"))
-    return [path for path in candidates if path.exists()]
-
-
 def display_name(path: Path) -> str:
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
 def select(paths: list[str]) -> list[Path]:
     """Return the notebooks that the arguments name, in the order of the table of contents."""
-    toc = toc_notebooks() if (ROOT / "_toc.yml").exists() else []
+    book = [ROOT / f"{entry}.ipynb" for entry in toc.notebooks()]
     if not paths:
-        return toc
+        return book
     chosen: list[Path] = []
     for given in map(Path, paths):
         path = given.resolve()
@@ -301,15 +294,15 @@ def select(paths: list[str]) -> list[Path]:
             chosen.append(path)
         else:
             raise ExecutionError(f"{given}: no such notebook or folder")
-    order = {path: position for position, path in enumerate(toc)}
+    order = {path: position for position, path in enumerate(book)}
     return sorted(dict.fromkeys(chosen), key=lambda path: (order.get(path, len(order)), str(path)))
 
 
-def one(arguments: tuple[Path, bool, int]) -> tuple[Path, str, float, str]:
-    path, fresh, timeout = arguments
+def one(arguments: tuple[Path, bool, bool, int]) -> tuple[Path, str, float, str]:
+    path, fresh, times, timeout = arguments
     start = time.monotonic()
     try:
-        return path, execute(path, fresh, timeout), time.monotonic() - start, ""
+        return path, execute(path, fresh, times, timeout), time.monotonic() - start, ""
     except ExecutionError as error:
         return path, "FAILED", time.monotonic() - start, str(error)
 
@@ -318,6 +311,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="*", help="notebooks or folders (default: all of _toc.yml)")
     parser.add_argument("--fresh", action="store_true", help="replace the stored outputs of measured cells too")
+    parser.add_argument("--times", action="store_true", help="replace the stored seconds of the notebooks")
     parser.add_argument("--check", action="store_true", help="only report notebooks that are not in normal form")
     parser.add_argument("-n", type=int, default=1, metavar="WORKERS", help="notebooks at a time (default 1)")
     parser.add_argument("--timeout", type=int, default=900, metavar="SECONDS", help="limit per cell (default 900)")
@@ -335,13 +329,15 @@ def main() -> int:
     os.environ.update(environment())
     os.environ.pop("MPLBACKEND", None)  # any value would keep the kernel from showing figures inline
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // options.n)))
-    jobs = [(path, options.fresh, options.timeout) for path in notebooks]
-    failures = []
+    jobs = [(path, options.fresh, options.times, options.timeout) for path in notebooks]
+    failures, total = [], 0.0
     with ProcessPoolExecutor(options.n) if options.n > 1 else _Inline() as pool:
         for path, outcome, seconds, message in pool.map(one, jobs):
             print(f"{outcome:9s} {seconds:6.1f} s  {display_name(path)}", flush=True)
+            total += seconds
             if message:
                 failures.append(message)
+    print(f"{'together':9s} {total:6.1f} s  {len(jobs)} notebooks")
     for message in failures:
         print(f"\n{message}", file=sys.stderr)
     return 1 if failures else 0

@@ -1,7 +1,7 @@
 """Write the package llmbook/ from the notebooks, or check that it is what they would write.
 
-python theme/export.py            write: nbdev-export, copy texts, then remove what has no source any more
-python theme/export.py --check    change nothing; list every difference and fail if there is one
+python -m tools.export            write: nbdev-export, copy texts, then remove what has no source any more
+python -m tools.export --check    change nothing; list every difference and fail if there is one
 """
 
 from __future__ import annotations
