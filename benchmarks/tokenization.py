@@ -3,12 +3,13 @@
     python benchmarks/tokenization.py [--rounds 5] [--minbpe FOLDER] [--fuzz 100000] [--parts training encoding shards fuzz]
 
 Training: `tokenizers`' BpeTrainer (all its threads) against ours (one process), on the whole corpus; whether the merges are the
-same; the peak memory (`VmHWM`) of a fresh process that reads the standard library and trains. minbpe is not on PyPI: `--minbpe` names a folder with a
-clone of github.com/karpathy/minbpe; without it the row is left out and no record is written. Both then get the same half
-megabyte of text, the same pattern and the same number of merges. Encoding: ours (one process, with nothing remembered, and once it has met the
-words) against the batches of `tokenizers` and tiktoken (two threads each) with the same merges, and with GPT-2's. Shards: texts to
-files against the way of nanoGPT's prepare.py (datasets.map with tiktoken, then a memory map), two processes each; batches of random windows against
-the way of its train.py (a new memory map per batch). Fuzz: random texts and bytes through ours and its oracles.
+same; the peak memory (`VmHWM`) of a fresh process that reads the standard library and trains. minbpe is not on PyPI: `--minbpe`
+names a folder with a clone of github.com/karpathy/minbpe; without it the row is left out and no record is written. Both then get
+the same half megabyte of text, the same pattern and the same number of merges. Encoding: ours (one process, with nothing
+remembered, and once it has met the words) against the batches of `tokenizers` and tiktoken (two threads each) with the same
+merges, and with GPT-2's. Shards: texts to files against the way of nanoGPT's prepare.py (datasets.map with tiktoken, then a
+memory map), two processes each; batches of random windows against the way of its train.py (a new memory map per batch). Fuzz:
+random texts and bytes through ours and its oracles.
 
 Rounds are paired and alternate in order; a ratio is ours / peer in time (below 1: ours is faster): lower quartile, median, upper
 quartile. Prints tables and writes benchmarks/results/tokenization-cpu.json.
@@ -22,7 +23,6 @@ import io
 import json
 import os
 import random
-import re
 import subprocess
 import sys
 import tempfile
@@ -38,10 +38,10 @@ from record import machine, paired, write_record
 from tokenizers import models, pre_tokenizers, trainers
 
 from llmbook.data.documents import stdlib_documents
-from llmbook.data.pipeline import CorpusConfig, build_corpus, is_held_out, read_corpus
+from llmbook.data.pipeline import CorpusConfig, build_corpus, read_corpus
 from llmbook.preliminaries.workspace import Workspace
 from llmbook.tokenization.bpe import token_bytes, train_bpe
-from llmbook.tokenization.encoding import Encoder, decode_bpe, read_gpt2_files, write_gpt2_files
+from llmbook.tokenization.encoding import Encoder, decode_bpe, read_gpt2_files
 from llmbook.tokenization.shards import build_shards, open_shards
 from llmbook.tokenization.text import GPT2_PATTERN, GPT4_PATTERN, bytes_of_visible, pretokenize
 from llmbook.tokenization.tokenizer import Tokenizer, TokenizerConfig, build_tokenizer
@@ -102,7 +102,8 @@ def minbpe_row(texts: list[str], folder: Path, rounds: int, size: int = 500_000,
     row = paired(lambda: train_bpe([text], 256 + merges, pattern=GPT4_PATTERN), theirs, rounds)
     row = {"text_bytes": len(text.encode()), "merges": merges} | row
     print(
-        f"minbpe, {size:,} characters, {merges} merges: ours {row['ours_s']:.3g} s, minbpe {row['peer_s']:.3g} s, ratio {row['time_ratio'][1]:.5f}",
+        f"minbpe, {size:,} characters, {merges} merges: ours {row['ours_s']:.3g} s, minbpe {row['peer_s']:.3g} s, "
+        f"ratio {row['time_ratio'][1]:.5f}",
         flush=True,
     )
     return row
@@ -311,8 +312,9 @@ def fuzz_counts(texts: list[str], number: int) -> dict:
     ours, library, tik = Encoder(merges), Tokenizer(merges, ()), tiktoken_of(merges)
     gpt4 = pre_tokenizers.Split(tokenizers.Regex(GPT4_PATTERN), "isolated")
     gpt2 = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    different = dict.fromkeys(("ids, tokenizers", "ids, tiktoken", "round trip", "streamed ids", "pieces of GPT-2's pattern, tokenizers",
-                               "pieces of GPT-4's pattern, tokenizers", "decoded bytes, Python"), 0)  # fmt: skip
+    compared = ("ids, tokenizers", "ids, tiktoken", "round trip", "streamed ids", "pieces of GPT-2's pattern, tokenizers",
+                "pieces of GPT-4's pattern, tokenizers", "decoded bytes, Python")  # fmt: skip
+    different = dict.fromkeys(compared, 0)
     tokens = token_bytes(merges)
     for _ in range(number):
         text = random_text(rng, alphabets)

@@ -89,7 +89,8 @@ RAW_FORMULAS = r"""() => {
   const walker = document.createTreeWalker(document.querySelector("article") ?? document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const text = walker.currentNode;
-    if (/\\\(|\\\[|\$\$/.test(text.data) && !text.parentElement.closest("pre, code, script, style, mjx-container")) raw.push(text.data);
+    const isProse = !text.parentElement.closest("pre, code, script, style, mjx-container");
+    if (isProse && /\\\(|\\\[|\$\$/.test(text.data)) raw.push(text.data);
   }
   return [document.querySelectorAll(".math").length, raw];
 }"""
@@ -129,8 +130,8 @@ FAINT = r"""() => {
     if (element.matches("a.headerlink, .copybtn *")) continue;
     const [dark, bright] = [light(parse(style.color)), light(background(element))].sort((a, b) => a - b);
     const contrast = (bright + 0.05) / (dark + 0.05), large = parseFloat(style.fontSize) >= 24;
-    if (contrast < (large ? 3 : 4.5))
-      found[`${element.tagName}.${element.className} ${style.color} ${contrast.toFixed(2)}`] = walker.currentNode.data.trim().slice(0, 30);
+    const where = `${element.tagName}.${element.className} ${style.color} ${contrast.toFixed(2)}`;
+    if (contrast < (large ? 3 : 4.5)) found[where] = walker.currentNode.data.trim().slice(0, 30);
   }
   return Object.entries(found).map(([what, text]) => `${what}: ${text}`);
 }"""
