@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['encoded_counts', 'undo_merges', 'token_totals', 'prefix_merges', 'bytes_per_token', 'fertility',
-           'tokens_per_character', 'parallel_texts', 'premiums', 'undertrained_tokens', 'token_lengths',
-           'flops_per_byte', 'embedding_share', 'choose_vocabulary', 'logit_bytes']
+           'tokens_per_character', 'premiums', 'undertrained_tokens', 'flops_per_byte', 'choose_vocabulary']
 
 # %% ../../chapters/02_tokenization/05_vocabulary.ipynb #e5ce495d
 import json
@@ -46,8 +45,9 @@ def undo_merges(
     The entries below `vocab_size` become the counts of the smaller vocabulary; those
     above keep how often the merge of that id was applied.
 
-    Raises: `ValueError` for counts of other merges, or a size that is not between 256
-    and theirs.
+    Raises:
+        ValueError: for counts of other merges, or a size that is not between 256 and
+            theirs.
     """
     if len(counts) != 256 + len(merges):
         raise ValueError(
@@ -69,7 +69,10 @@ def undo_merges(
 def token_totals(counts: np.ndarray, merges: Sequence[tuple[int, int]]) -> np.ndarray:
     """The length of the text, in tokens, after 0, 1, ... all merges: int64 [merges + 1].
 
-    `counts` are those of all merges. Raises: as `undo_merges`.
+    `counts` are those of all merges.
+
+    Raises:
+        ValueError: as `undo_merges`.
     """
     undone = undo_merges(counts, merges, 256)
     applied = np.concatenate(([0], np.cumsum(undone[256:])))
@@ -83,7 +86,8 @@ def prefix_merges(
 
     `vocab_size` counts the 256 bytes and the special tokens, too.
 
-    Raises: `ValueError` when it is too small for those, or the merges are too few.
+    Raises:
+        ValueError: when it is too small for those, or the merges are too few.
     """
     budget = vocab_size - 256 - special_tokens
     if not 0 <= budget <= len(merges):
@@ -97,7 +101,8 @@ def prefix_merges(
 def bytes_per_token(text_bytes: int, tokens: int | np.ndarray) -> float | np.ndarray:
     """How many bytes of UTF-8 a token stands for, on average; for one count or an array.
 
-    Raises: `ValueError` for a count below one.
+    Raises:
+        ValueError: for a count below one.
     """
     if np.min(tokens) < 1:
         raise ValueError(f"a text of {text_bytes} bytes has {np.min(tokens)} tokens?")
@@ -107,7 +112,10 @@ def bytes_per_token(text_bytes: int, tokens: int | np.ndarray) -> float | np.nda
 def fertility(texts: Iterable[str], encode: Callable[[str], Sequence[int]]) -> float:
     """Tokens per word, where words are what white space separates.
 
-    Raises: `ValueError` for texts without a word. Source: after Rust et al. (2021).
+    Raises:
+        ValueError: for texts without a word.
+
+    Source: after Rust et al. (2021).
     """
     texts = list(texts)
     words = sum(len(text.split()) for text in texts)
@@ -121,7 +129,8 @@ def tokens_per_character(
 ) -> float:
     """Tokens per character (code point), for scripts that do not separate words.
 
-    Raises: `ValueError` for texts without a character.
+    Raises:
+        ValueError: for texts without a character.
     """
     texts = list(texts)
     characters = sum(map(len, texts))
@@ -130,7 +139,7 @@ def tokens_per_character(
     return sum(len(encode(text)) for text in texts) / characters
 
 # %% ../../chapters/02_tokenization/05_vocabulary.ipynb #98710c29
-def parallel_texts() -> dict[str, str]:
+def _parallel_texts() -> dict[str, str]:
     """The same article in 15 languages, by ISO 639-1 code.
 
     Source: Universal Declaration of Human Rights (1948), article 1.
@@ -147,7 +156,8 @@ def premiums(
 ) -> dict[str, float]:
     """The tokens of each translation, relative to those of the `reference` language.
 
-    Raises: `ValueError` if the reference is missing or has no tokens.
+    Raises:
+        ValueError: if the reference is missing or has no tokens.
 
     Source: Petrov et al. (2023).
     """
@@ -164,7 +174,8 @@ def undertrained_tokens(
 
     `counts` is how often each id occurs in a sample of the run's text. Most frequent first.
 
-    Raises: `ValueError` for counts that sum to zero.
+    Raises:
+        ValueError: for counts that sum to zero.
     """
     if counts.sum() <= 0:
         raise ValueError("no token occurs: count in text that the model will read")
@@ -172,12 +183,13 @@ def undertrained_tokens(
     return rare[np.argsort(-counts[rare], kind="stable")]
 
 # %% ../../chapters/02_tokenization/05_vocabulary.ipynb #6a4fd83e
-def token_lengths(tokens: Sequence[bytes], counts: np.ndarray | None = None) -> np.ndarray:
+def _token_lengths(tokens: Sequence[bytes], counts: np.ndarray | None = None) -> np.ndarray:
     """The share of tokens with 0, 1, ... bytes, float [longest + 1]; sums to one.
 
     With `counts`, each token weighs as often as it occurs.
 
-    Raises: `ValueError` if there is not one count for each token.
+    Raises:
+        ValueError: if there is not one count for each token.
     """
     if counts is not None and len(counts) != len(tokens):
         raise ValueError(f"{len(tokens)} tokens, but {len(counts)} counts")
@@ -186,42 +198,50 @@ def token_lengths(tokens: Sequence[bytes], counts: np.ndarray | None = None) -> 
 
 # %% ../../chapters/02_tokenization/05_vocabulary.ipynb #838b02aa
 def flops_per_byte(
-    blocks: int, width: int, vocab_size: int | np.ndarray, rate: float | np.ndarray
+    block_weights: int,
+    width: int,
+    vocab_size: int | np.ndarray,
+    compression: float | np.ndarray,
 ) -> float | np.ndarray:
     """Training operations per byte of text: 6 (N + V D) / b; without attention's scores.
 
-    `blocks` is the number of weights outside embedding and head, `rate` the bytes per
-    token at `vocab_size`.
+    `block_weights` counts the weights outside embedding and head, `compression` is the
+    bytes per token at `vocab_size`.
 
     Source: Kaplan et al. (2020), section 2.1, with the head counted in.
     """
-    return 6 * (blocks + vocab_size * width) / rate
+    return 6 * (block_weights + vocab_size * width) / compression
 
 # %% ../../chapters/02_tokenization/05_vocabulary.ipynb #ae30afe6
-def embedding_share(blocks: int, width: int, vocab_size: int, tied: bool = True) -> float:
+def _embedding_share(
+    block_weights: int, width: int, vocab_size: int, tied: bool = True
+) -> float:
     """The share of embedding and head among the weights, in [0, 1); untied, both count."""
     table = vocab_size * width * (1 if tied else 2)
-    return table / (blocks + table)
+    return table / (block_weights + table)
 
 # %% ../../chapters/02_tokenization/05_vocabulary.ipynb #cbe1fa15
 def choose_vocabulary(
-    rates: np.ndarray, blocks: int, width: int, multiple: int = 128
+    compression: np.ndarray, block_weights: int, width: int, multiple: int = 128
 ) -> int:
     """The vocabulary size with the fewest training operations per byte of text.
 
-    `rates` are the bytes per token of 256, 257, ... ids; only multiples of `multiple`
-    are considered.
+    `compression` holds the bytes per token of 256, 257, ... ids; only multiples of
+    `multiple` are considered.
 
-    Raises: `ValueError` if there is no such multiple among the sizes.
+    Raises:
+        ValueError: if there is no such multiple among the sizes.
     """
-    sizes = np.arange(256, 256 + len(rates))
+    sizes = np.arange(256, 256 + len(compression))
     allowed = sizes % multiple == 0
     if not allowed.any():
-        raise ValueError(f"no multiple of {multiple} between 256 and {255 + len(rates)}")
-    costs = flops_per_byte(blocks, width, sizes[allowed], rates[allowed])
+        raise ValueError(
+            f"no multiple of {multiple} between 256 and {255 + len(compression)}"
+        )
+    costs = flops_per_byte(block_weights, width, sizes[allowed], compression[allowed])
     return int(sizes[allowed][costs.argmin()])
 
 # %% ../../chapters/02_tokenization/05_vocabulary.ipynb #7fbd46fa
-def logit_bytes(batch: int, context: int, vocab_size: int, number_bytes: int = 4) -> int:
-    """The size of the logits of `batch` windows of `context` tokens, in bytes."""
-    return batch * context * vocab_size * number_bytes
+def _logit_bytes(windows: int, context: int, vocab_size: int, number_bytes: int = 4) -> int:
+    """The size of the logits of so many windows of `context` tokens, in bytes."""
+    return windows * context * vocab_size * number_bytes
