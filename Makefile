@@ -3,12 +3,13 @@
 #
 #   PYTHON=python3.12                 the interpreter from which .venv is made
 #   BOOK_FLAGS="-W -n --keep-going"   passed to jupyter-book: warnings are errors, as on every commit
-#   PYTEST_FLAGS="-x"                 passed to every pytest run of `make test`
+#   PYTEST_FLAGS="-x"                 passed to pytest by `make test` and `make test-portable`
+#   WORKERS=2                         processes that share the tests
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help env book pdf test export execute exercises grade lab clean
+.PHONY: help env book pdf test test-portable lint export execute exercises grade lab clean
 
 PYTHON ?= python3
 BOOK_FLAGS ?=
@@ -22,10 +23,10 @@ BIN := $(CURDIR)/$(VENV)/bin
 READY := $(VENV)/.ready
 
 # Notebooks and tests keep their artifacts in the project, whatever the reader's own cache holds, and need no network.
-execute test: export LLMBOOK_HOME := $(CURDIR)/.workspace
-execute test: export PYTHONHASHSEED := 0
-execute test: export TOKENIZERS_PARALLELISM := false
-execute test: export HF_HUB_OFFLINE := 1
+execute test test-portable: export LLMBOOK_HOME := $(CURDIR)/.workspace
+execute test test-portable: export PYTHONHASHSEED := 0
+execute test test-portable: export TOKENIZERS_PARALLELISM := false
+execute test test-portable: export HF_HUB_OFFLINE := 1
 export JUPYTER_PLATFORM_DIRS := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 # Two workers share the cores; without this each would use them all.
@@ -33,7 +34,9 @@ THREADS := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); t=$$((
 
 help:
 	@echo "make book      set up .venv and render the HTML book from the stored outputs"
-	@echo "make test      re-export, house tests, strict nbval over all chapters, pytest"
+	@echo "make test      lint, house rules, every cell of every chapter, the package's tests, the pages"
+	@echo "make test-portable  notebooks and tests under another machine's arithmetic"
+	@echo "make lint      ruff: mistakes, order of imports, format"
 	@echo "make pdf       the book as a PDF (needs XeLaTeX; says which packages)"
 	@echo "make lab       JupyterLab on the chapters"
 	@echo "make export    write llmbook/ from the notebooks"
@@ -89,21 +92,28 @@ grade: $(READY)
 
 # ---------------------------------------------------------------- tests
 
-# All four parts run, so that one look shows everything that is wrong.
+PYTEST = OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+  --nbval --nbval-cell-timeout=900 $(PYTEST_FLAGS)
+
+# Both parts run, so that one look shows everything that is wrong.
 test: $(READY)
 	@failed=; start=$$SECONDS; \
-	echo "== export: llmbook/ is what the notebooks say"; \
-	$(BIN)/python -m tools.export --check || failed="$$failed export"; \
-	echo "== house: the laws of CONTRIBUTING.md"; \
-	MPLBACKEND=Agg $(BIN)/python -m pytest -q -n $(WORKERS) tests/house $(PYTEST_FLAGS) || failed="$$failed house"; \
-	echo "== chapters: every cell runs and prints what is stored"; \
-	env -u MPLBACKEND OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q --nbval --nbval-cell-timeout=900 \
-	  -n $(WORKERS) --dist loadfile chapters $(PYTEST_FLAGS) || failed="$$failed chapters"; \
-	echo "== tests: the package against its oracles, and the built pages"; \
-	MPLBACKEND=Agg OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile tests \
-	  --ignore=tests/house $(PYTEST_FLAGS) || failed="$$failed tests"; \
+	echo "== lint: ruff over notebooks, tests, benchmarks and tools"; \
+	$(MAKE) -s lint || failed="$$failed lint"; \
+	echo "== house rules, every cell of the chapters, the package against its oracles, exercises, pages"; \
+	$(PYTEST) tests chapters || failed="$$failed tests"; \
 	if [ -n "$$failed" ]; then echo "FAILED after $$((SECONDS - start)) s:$$failed" >&2; exit 1; fi; \
-	echo "All passed in $$((SECONDS - start)) s: export, house, chapters, tests."
+	echo "All passed in $$((SECONDS - start)) s."
+
+# What does no arithmetic is left out: the house rules, the pages, and what the grader is attacked with.
+test-portable: THREADS := 1
+test-portable: $(READY)
+	@start=$$SECONDS; \
+	$(BIN)/python -m tools.portable env $(PYTEST) chapters tests --ignore=tests/house --ignore=tests/book --ignore=tests/exercises && \
+	echo "All passed in $$((SECONDS - start)) s under another arithmetic."
+
+lint: $(READY)
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
 
 clean:
 	@rm -rf _build .pytest_cache .hypothesis build *.egg-info

@@ -12,13 +12,17 @@ import tempfile
 import time
 from dataclasses import asdict
 
+import torch
 from record import machine, write_record
 
-from llmbook.architecture.transformer import ModelConfig, count_parameters
+from llmbook.architecture.transformer import count_parameters
+from llmbook.inference.completion import complete_text
+from llmbook.preliminaries.settings import choose_preset
 from llmbook.preliminaries.workspace import Workspace
 from llmbook.tokenization.shards import open_shards
-from llmbook.training.pretraining import choose_preset, complete_text, load_base_model, prepare_shards, train_base_model
+from llmbook.training.pretraining import load_base_model, prepare_shards, train_base_model
 from llmbook.training.trainer import read_metrics
+from llmbook.training.world import World
 
 PROMPT = "def "
 
@@ -33,13 +37,14 @@ def main() -> None:
         workspace, start = Workspace(folder), time.perf_counter()
         tokenizer, shards = prepare_shards(workspace, preset)
         preparation = time.perf_counter() - start
-        artifact = train_base_model(workspace, tokenizer, shards, preset.model, preset.training, options.device)
+        world = World(device=torch.device(options.device))
+        artifact = train_base_model(workspace, tokenizer, shards, preset.model, preset.training, world)
         wall = time.perf_counter() - start
         summary = json.loads(artifact.file("summary.json").read_text())
         rows = read_metrics(artifact.file("metrics.jsonl"))
-        sides = {name: open_shards(shards, name) for name in ("train", "validation")}
-        model, words = load_base_model(workspace, artifact.key, options.device)
-        sample = complete_text(model, words, PROMPT, 120)
+        train, held_out = (open_shards(shards, split) for split in ("train", "held_out"))
+        model, its_tokenizer = load_base_model(workspace, artifact.key, options.device)
+        sample = complete_text(model, its_tokenizer, PROMPT, 120)
     curve = [
         {"step": row["step"] + 1, "seconds": round(row["seconds"], 1), "bits_per_byte": round(row["held_out_bits_per_byte"], 4)}
         for row in rows
@@ -47,20 +52,20 @@ def main() -> None:
     ]
     record = machine(options.device) | {
         "preset": options.preset,
-        "source": preset.source,
+        "source": preset.corpus.source,
         "precision": summary["precision"],
         "model": asdict(model.config),
         "training": asdict(preset.training),
-        "parameters": count_parameters(ModelConfig(**asdict(model.config))),
+        "parameters": count_parameters(model.config),
         "vocab_size": model.config.vocab_size,
         "tokens": summary["tokens"],
         "seconds": round(summary["seconds"], 1),
         "preparation_seconds": round(preparation, 1),
         "wall_seconds": round(wall, 1),
-        "train_bytes": sides["train"].text_bytes,
-        "train_tokens": len(sides["train"]),
-        "held_out_bytes": sides["validation"].text_bytes,
-        "held_out_documents": len(sides["validation"].offsets),
+        "train_bytes": train.text_bytes,
+        "train_tokens": len(train),
+        "held_out_bytes": held_out.text_bytes,
+        "held_out_documents": len(held_out.offsets),
         "held_out_bits_per_byte": round(summary["held_out_bits_per_byte"], 4),
         "held_out_curve": curve,
         "losses": [round(row["loss"], 4) for row in rows],

@@ -11,13 +11,16 @@ import argparse
 import json
 from dataclasses import replace
 
+import torch
 from record import machine, write_record
 
-from llmbook.architecture.transformer import ModelConfig, count_parameters
+from llmbook.architecture.transformer import count_parameters
 from llmbook.data.held_out import SPLITS
+from llmbook.preliminaries.settings import ModelConfig, Run, choose_preset
 from llmbook.preliminaries.workspace import Workspace
 from llmbook.tokenization.shards import open_shards
-from llmbook.training.pretraining import Preset, choose_preset, prepare_shards, train_base_model
+from llmbook.training.pretraining import prepare_shards, train_base_model
+from llmbook.training.world import World
 
 REFERENCE = (4096, 500)  # vocabulary and steps whose operations each run gets
 
@@ -27,27 +30,29 @@ def operations_per_token(model: ModelConfig) -> int:
     return 6 * count_parameters(model)
 
 
-def equal_operations(preset: Preset, vocab_size: int, seed: int) -> Preset:
+def equal_operations(preset: Run, vocab_size: int, seed: int) -> Run:
     """The preset with another vocabulary and as many steps as the operations of `REFERENCE` pay for."""
     model, paying = (replace(preset.model, vocab_size=size) for size in (vocab_size, REFERENCE[0]))
     steps = round(REFERENCE[1] * operations_per_token(paying) / operations_per_token(model))
-    return replace(preset, model=model, training=replace(preset.training, steps=steps, seed=seed))
+    tokenizer, training = replace(preset.tokenizer, vocab_size=vocab_size), replace(preset.training, steps=steps, seed=seed)
+    return replace(preset, tokenizer=tokenizer, model=model, training=training)
 
 
-def measure(workspace: Workspace, preset: Preset, device: str) -> dict:
+def measure(workspace: Workspace, preset: Run, device: str) -> dict:
     """Train, and return what one row of the table needs."""
     tokenizer, shards = prepare_shards(workspace, preset)
-    artifact = train_base_model(workspace, tokenizer, shards, preset.model, preset.training, device)
+    world = World(device=torch.device(device))
+    artifact = train_base_model(workspace, tokenizer, shards, preset.model, preset.training, world)
     summary = json.loads(artifact.file("summary.json").read_text())
     train, held = (open_shards(shards, split) for split in SPLITS)
-    rate = train.text_bytes / len(train)
+    bytes_per_token = train.text_bytes / len(train)
     return {
         "vocab_size": preset.model.vocab_size,
         "seed": preset.training.seed,
         "steps": preset.training.steps,
         "tokens": summary["tokens"],
-        "text_bytes": round(summary["tokens"] * rate),
-        "bytes_per_token": round(rate, 4),
+        "text_bytes": round(summary["tokens"] * bytes_per_token),
+        "bytes_per_token": round(bytes_per_token, 4),
         "operations": summary["tokens"] * operations_per_token(preset.model),
         "held_out_bytes": held.text_bytes,
         "held_out_bits_per_byte": round(summary["held_out_bits_per_byte"], 4),
@@ -73,7 +78,7 @@ def main() -> None:
                 f"{row['held_out_bits_per_byte']:>15.4f}",
                 flush=True,
             )
-    record = machine(options.device) | {"preset": "laptop", "source": preset.source, "rows": rows}
+    record = machine(options.device) | {"preset": "laptop", "source": preset.corpus.source, "rows": rows}
     print(write_record("vocabulary", options.device, record))
 
 

@@ -4,12 +4,14 @@
     python -m tools.build pdf  [jupyter-book flags]
 
 With `-W -n --keep-going` every warning is an error, as on every commit. The PDF also fails on a missing glyph, on code that
-runs out of the margin, and if the code of an exported function or class is not in it.
+runs out of the margin, and if the code of an exported function or class is not in it. A build with these flags that has passed
+is not repeated until something has changed. Builds wait for each other: HTML and PDF share Sphinx's doctrees.
 """
 
 from __future__ import annotations
 
 import ast
+import hashlib
 import os
 import re
 import shutil
@@ -23,6 +25,9 @@ HTML = ROOT / "_build" / "html" / "index.html"
 PDF = ROOT / "_build" / "latex" / "llmbook.pdf"
 PACKAGES = ROOT / "theme" / "latex" / "packages.txt"
 TOOLS = ("xelatex", "latexmk", "xindy")
+STRICT = ["-W", "-n", "--keep-going"]
+SOURCES = ("chapters", "llmbook", "api", "guide", "theme", "tools", "_config.yml", "_toc.yml", "index.md", "references.md",
+           "references.bib", "constraints.txt")  # fmt: skip
 MAX_OVERFULL_POINTS = 2.0  # what sticks out less than a millimeter is not seen
 
 
@@ -99,6 +104,36 @@ def report(log: Path, status: int) -> None:
         print(f"jupyter-book failed with {len(warnings)} warnings; its whole log is {log.relative_to(ROOT)}", file=sys.stderr)
 
 
+def state_of_sources() -> str:
+    """Return a digest of everything from which the pages are made."""
+    digest = hashlib.sha256()
+    for source in SOURCES:
+        path = ROOT / source
+        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+        for file in files:
+            if not {"__pycache__", ".ipynb_checkpoints"} & set(file.parts):
+                digest.update(f"{file.relative_to(ROOT)}\0{file.stat().st_size}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def build(kind: str, flags: list[str]) -> int:
+    """Build the HTML or the PDF, unless the same strict build has passed already; return an exit status."""
+    import filelock
+
+    target, passed = {"html": HTML, "pdf": PDF}[kind], ROOT / "_build" / f"{kind}.passed"
+    passed.parent.mkdir(exist_ok=True)
+    with filelock.FileLock(passed.with_name(".lock")):
+        state = state_of_sources() + str(flags)
+        if "-W" in flags and target.exists() and passed.exists() and passed.read_text() == state:
+            print(f"Nothing has changed since {target.relative_to(ROOT)} was built without a warning")
+            return 0
+        passed.unlink(missing_ok=True)
+        status = {"html": build_html, "pdf": build_pdf}[kind](flags)
+        if status == 0 and "-W" in flags:
+            passed.write_text(state)
+        return status
+
+
 def build_html(flags: list[str]) -> int:
     log = ROOT / "_build" / "html.log"
     status = jupyter_book(flags, log)
@@ -131,7 +166,7 @@ def main() -> int:
     if len(sys.argv) < 2 or sys.argv[1] not in ("html", "pdf"):
         print(__doc__, file=sys.stderr)
         return 2
-    return {"html": build_html, "pdf": build_pdf}[sys.argv[1]](sys.argv[2:])
+    return build(sys.argv[1], sys.argv[2:])
 
 
 if __name__ == "__main__":

@@ -19,11 +19,11 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
     """Logits [..., V] with all but each row's k largest at minus infinity; ties stay.
 
     Raises:
-        ValueError: if k is below 1. A k above V keeps all.
+        ValueError: unless k is a whole number of at least 1. A k above V keeps all.
 
     Source: Fan et al. (2018).
     """
-    if k < 1:
+    if not isinstance(k, int) or k < 1:
         raise ValueError(f"top_k={k}: keep at least 1 token, or None for all")
     kth = logits.topk(min(k, logits.shape[-1]), dim=-1).values[..., -1:]
     return logits.masked_fill(logits < kth, -torch.inf)
@@ -52,6 +52,38 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     return logits.masked_fill(drop.scatter(-1, order, drop), -torch.inf)
 
 # %% ../../chapters/04_architecture/06_generation.ipynb #3807a630
+def _divide(logits: Tensor, temperature: float) -> Tensor:
+    """Logits [..., V] over a temperature, up to a constant, without overflow; float32."""
+    logits = logits.float()
+    below = logits - logits.amax(dim=-1, keepdim=True)
+    return below / min(max(temperature, 1e-30), 1e30)
+
+# %% ../../chapters/04_architecture/06_generation.ipynb #3644c536
+def _check_sampling(
+    logits: Tensor, temperature: float, generator: torch.Generator | None
+) -> None:
+    """Refuse what cannot be sampled from. Values are looked at on a CPU only.
+
+    Raises:
+        ValueError: naming the temperature, the devices, or the row of logits.
+    """
+    if not (math.isfinite(temperature) and temperature >= 0):
+        raise ValueError(
+            f"temperature={temperature}: give a number of at least 0, where 0 is greedy"
+        )
+    device = logits.device.type
+    if generator is not None and generator.device.type != device:
+        raise ValueError(
+            f"logits on {device}, generator on {generator.device.type}: "
+            f"give torch.Generator({device!r})"
+        )
+    if device == "cpu" and not (found := logits.amax(dim=-1).isfinite()).all():
+        raise ValueError(
+            f"the largest of the logits in row {int(found.long().argmin())} is not finite: "
+            "the model has diverged, or every token is masked"
+        )
+
+# %% ../../chapters/04_architecture/06_generation.ipynb #59e224ea
 def sample_next(
     logits: Tensor,
     temperature: float = 1.0,
@@ -65,16 +97,14 @@ def sample_next(
     sampled. Temperature 0 takes the largest logit, and of equal ones the first.
 
     Raises:
-        ValueError: if the temperature is negative or not finite, or `top_k` or `top_p`
-            is out of range.
+        ValueError: if the temperature is negative or not finite, `top_k` or `top_p` out
+            of range, the generator on another device, or, on a CPU, a row of logits has
+            no finite largest entry.
     """
-    if not (math.isfinite(temperature) and temperature >= 0):
-        raise ValueError(
-            f"temperature={temperature}: give a number of at least 0, where 0 is greedy"
-        )
+    _check_sampling(logits, temperature, generator)
     if temperature == 0:
         return logits.argmax(dim=-1)
-    logits = logits.float() / temperature
+    logits = _divide(logits, temperature)
     if top_k is not None:
         logits = keep_top_k(logits, top_k)
     if top_p is not None:

@@ -31,7 +31,7 @@ def _kv_heads(config: ModelConfig) -> int:
     """G, with the default filled in."""
     return config.heads if config.kv_heads is None else config.kv_heads
 
-
+# %% ../../chapters/04_architecture/04_transformer.ipynb #174f0dbe
 def _ff_width(config: ModelConfig) -> int:
     """F, with the default filled in."""
     gated = config.feed_forward == "swiglu"
@@ -76,6 +76,8 @@ NORMS: dict[str, Callable[[int, float], nn.Module]] = {  # built from width and 
     "rms": RMSNorm,
     "layer": LayerNorm,
 }
+
+# %% ../../chapters/04_architecture/04_transformer.ipynb #b5ccad4c
 FEED_FORWARDS: dict[str, Callable[[ModelConfig], nn.Module]] = {
     "swiglu": lambda config: SwiGLU(config.width, _ff_width(config), config.bias),
     "gelu": lambda config: FeedForward(config.width, _ff_width(config), config.bias),

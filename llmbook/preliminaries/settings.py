@@ -77,9 +77,8 @@ class CorpusConfig:
         ValueError: naming the field, its value and the fix.
     """
 
-    source: str = (
-        "stdlib"  # a folder or file, `stdlib`, or `hf:OWNER/NAME[:CONFIG[:SPLIT]]`
-    )
+    # a folder or file, `stdlib`, or a data set `hf:OWNER/NAME[:CONFIG[:SPLIT]]`
+    source: str = "stdlib"
     quality: bool = True  # apply the rules of Gopher and C4, and those for code
     jaccard_threshold: float = 0.8  # similarity in (0, 1] from which documents are copies
     languages: tuple[str, ...] = ("en",)  # languages of prose that stay; none given: all
@@ -176,18 +175,18 @@ class ModelConfig:
 
     vocab_size: int | None = None  # V; None means what the tokenizer has
     context: int = 256  # the most tokens that the model reads at once
-    width: int = 256  # D
-    layers: int = 6  # L
+    width: int = 256  # D, numbers per position between the blocks
+    layers: int = 6  # L, blocks on top of one another
     heads: int = 4  # H, a divisor of the width
     kv_heads: int | None = None  # G, a divisor of the heads; None means H
     ff_width: int | None = None  # F; None means 8/3 D for swiglu, 4 D for gelu
     rope_base: float = 10000.0  # slowest pair turns once in about 2 pi rope_base tokens
     qk_norm: bool = True  # normalize queries and keys
     tie_embeddings: bool = True  # one table for embedding and output
-    attention: Literal["multihead"] = "multihead"
-    norm: Literal["rms", "layer"] = "rms"
-    feed_forward: Literal["swiglu", "gelu"] = "swiglu"
-    positions: Literal["rope", "learned"] = "rope"
+    attention: Literal["multihead"] = "multihead"  # how positions read one another
+    norm: Literal["rms", "layer"] = "rms"  # of the inputs of attention and feed-forward
+    feed_forward: Literal["swiglu", "gelu"] = "swiglu"  # what each position computes
+    positions: Literal["rope", "learned"] = "rope"  # rotary, or a table that is learned
     bias: bool = False  # of all linear maps but the output
     norm_eps: float = 1e-6  # added to the mean square
     init_std: float = 0.02  # of the initial weights
@@ -220,7 +219,7 @@ class TrainConfig:
     minutes: float | None = None  # train for about so long on this machine
     batch_size: int = 16  # rows per step, over all processes
     micro_batch_size: int | None = unkeyed(None)  # rows per forward pass; None: all
-    optimizer: Literal["muon", "adamw"] = "muon"
+    optimizer: Literal["muon", "adamw"] = "muon"  # for the matrices of the blocks
     learning_rate: float = 0.02  # peak, for the matrices of the blocks
     table_learning_rate: float = 0.003  # peak, for embeddings, heads and norms
     weight_decay: float = 0.0  # fraction per step, times the learning rate

@@ -39,7 +39,7 @@ from .checkpoints import Checkpoints
 from .loader import TokenWindows
 from .optimizers import build_optimizers
 from .trainer import Trainer, evaluate_bits, machine_choices
-from .world import World, distribute_model, open_world, unwrapped
+from .world import World, bare_model, distribute_model, open_world
 
 # %% ../../chapters/05_training/09_pretraining.ipynb #d2ebc91b
 def prepare_shards(
@@ -78,7 +78,7 @@ def save_model(model: nn.Module, folder: Path, world: World = World()) -> None:
 
     weights = {name: tensor.contiguous() for name, tensor in _whole_weights(model).items()}
     if world.rank == 0:
-        shape = asdict(unwrapped(model).config)
+        shape = asdict(bare_model(model).config)
         write_atomic(folder / "config.json", json.dumps(shape, indent=1))
         write_atomic(folder / "model.safetensors", save(weights))
 

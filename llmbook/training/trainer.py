@@ -29,7 +29,6 @@ from llmbook.training.objective import (
     Batch,
     Loss,
     bits_per_byte,
-    linear_cross_entropy,
     next_token_loss,
 )
 from .schedule import clip_gradients, warmup_cosine

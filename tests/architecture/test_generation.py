@@ -1,9 +1,11 @@
 """Sampling against transformers' logits processors and against counted frequencies."""
 
+import math
+
 import pytest
 import torch
 
-from llmbook.architecture.generation import generate, keep_top_k, keep_top_p, sample_next
+from llmbook.architecture.generation import _divide, generate, keep_top_k, keep_top_p, sample_next
 from llmbook.architecture.transformer import Transformer
 from llmbook.preliminaries.settings import ModelConfig
 
@@ -83,6 +85,7 @@ def test_greedy_and_determinism():
         ({"temperature": float("nan")}, "temperature=nan"),
         ({"top_k": 0}, "top_k=0"),
         ({"top_k": -3}, "top_k=-3"),
+        ({"top_k": 2.5}, "top_k=2.5"),
         ({"top_p": 0.0}, "top_p=0.0"),
         ({"top_p": 1.1}, "top_p=1.1"),
         ({"top_p": float("nan")}, "top_p=nan"),
@@ -93,6 +96,49 @@ def test_options_out_of_range(model, options, message):
         sample_next(some_logits(), **options)
     with pytest.raises(ValueError, match=message):
         generate(model, torch.zeros(1, 1, dtype=torch.long), 2, **options)
+
+
+TEMPERATURES = [5e-324, 1e-300, 1e-45, 1e-40, 1e-30, 1e-3, 0.7, 1.0, 1e4, 1e30, 1e40, 1e300, 1.7e308]
+
+
+def test_probabilities_at_any_temperature_are_those_of_float64():
+    rows = torch.cat((some_logits(), some_logits() * 1e6, some_logits().abs() * -1e20, torch.zeros(1, 100)))
+    masked = rows.clone()
+    masked[:, ::3] = -torch.inf
+    for dtype in (torch.float32, torch.bfloat16):
+        for logits in (rows.to(dtype), masked.to(dtype)):
+            for temperature in TEMPERATURES:
+                exact = logits.double()
+                exact = ((exact - exact.amax(-1, keepdim=True)) / temperature).softmax(-1)
+                torch.testing.assert_close(_divide(logits, temperature).double().softmax(-1), exact, rtol=1e-4, atol=1e-6)
+
+
+def test_extreme_temperatures_are_greedy_or_uniform():
+    logits = torch.tensor([[2.0, 1.0, 0.5, 0.0, -1.0, -torch.inf]]).expand(20_000, -1)
+    for temperature in (5e-324, 1e-40, 1e-10):
+        assert (sample_next(logits, temperature, generator=seeded()) == 0).all()
+    for temperature in (1e20, 1e40, 1e300):
+        for options, kept in (({}, 5), ({"top_k": 3}, 3), ({"top_k": 4, "top_p": 0.5}, 2)):
+            counts = sample_next(logits, temperature, **options, generator=seeded()).bincount(minlength=6)
+            assert (counts[kept:] == 0).all()
+            assert ((counts[:kept] - 20_000 / kept).abs() < 5 * math.sqrt(20_000 / kept)).all()
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_no_distribution_are_refused(temperature):
+    for bad in (torch.nan, torch.inf):
+        logits = some_logits(3, 5)
+        logits[1, 2] = bad
+        with pytest.raises(ValueError, match="in row 1 is not finite"):
+            sample_next(logits, temperature)
+    with pytest.raises(ValueError, match="in row 0 is not finite"):
+        sample_next(torch.full((2, 5), -torch.inf), temperature)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_generator_of_another_device_is_refused():
+    with pytest.raises(ValueError, match="logits on cuda, generator on cpu"):
+        sample_next(some_logits().cuda(), generator=seeded())
 
 
 def test_generate_is_the_loop_that_it_claims(model):

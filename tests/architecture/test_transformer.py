@@ -453,7 +453,7 @@ def test_compiles_without_breaks_through_caches():
     caches = [Slots(model.config) for _ in model.blocks]
     parts = [compiled(part, caches=caches) for part in ids.split((10, 1, 1, 1, 11), dim=1)]
     torch.testing.assert_close(torch.cat(parts, dim=1), model(ids), rtol=1e-4, atol=1e-5)
-    print(len(graphs))
+    assert len(graphs) < 5  # not one for each length that a cache has
 
 
 def initialize_sharded(rank, port):

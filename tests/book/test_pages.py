@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from tools import toc
-from tools.build import definitions
+from tools.build import STRICT, definitions
 
 ROOT = Path(__file__).resolve().parents[2]
 HTML = ROOT / "_build" / "html"
@@ -41,8 +41,8 @@ TERMS = {"00_preliminaries": "atomic", "01_data": "MinHash", "02_tokenization": 
 
 @pytest.fixture(scope="session")
 def book() -> Path:
-    """Build the book, and return its folder."""
-    done = subprocess.run([sys.executable, "-m", "tools.build", "html"], cwd=ROOT, capture_output=True, text=True)
+    """Build the book, with warnings as errors, and return its folder."""
+    done = subprocess.run([sys.executable, "-m", "tools.build", "html", *STRICT], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return HTML
 

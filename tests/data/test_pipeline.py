@@ -618,12 +618,12 @@ def test_a_corpus_of_another_version_is_refused(home, source, monkeypatch):
 
 
 def test_the_key_is_made_of_content_and_of_rules_that_are_not_defaults(home, source, tmp_path):
-    from llmbook.preliminaries.workspace import artifact_key
+    from llmbook.preliminaries.workspace import _artifact_key
 
     made = build(home, source, **PLAIN)
     content = _make_plan(CorpusConfig(str(source))).settings["source"]
     assert re.fullmatch("sha256:[0-9a-f]{64}", content)
-    assert made.key == artifact_key("corpus", {"corpus": {"source": content, "tasks": 1, **PLAIN}})
+    assert made.key == _artifact_key("corpus", {"corpus": {"source": content, "tasks": 1, **PLAIN}})
     for form in ("jsonl", "parquet"):  # the same text has the same key wherever it lies
         assert write_corpus(tmp_path / form, CorpusConfig(str(source), **PLAIN), form).key == made.key
     assert CorpusConfig(**made.manifest["config"]["corpus"]) == CorpusConfig(content, tasks=1, **PLAIN)

@@ -63,9 +63,9 @@ def good(tmp_path) -> dict:
 
 @pytest.fixture
 def book_of(tmp_path):
-    """Return a function that writes notebooks, toc and exported package and reads them as a book."""
+    """Return a function that writes notebooks, toc and, if asked, the exported package, and reads them as a book."""
 
-    def write(notebooks: dict, toc: str = TOC, export: bool = True) -> laws.Book:
+    def write(notebooks: dict, toc: str = TOC, export: bool = False) -> laws.Book:
         for path, cells in notebooks.items():
             target = tmp_path / path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def only(violations: list[str], *words: str) -> None:
 def test_the_good_example_breaks_no_law(good, book_of, monkeypatch):
     monkeypatch.setitem(laws.MAY_IMPORT, "first", set())
     monkeypatch.setitem(laws.MAY_IMPORT, "second", set())
-    book = book_of(good)
+    book = book_of(good, export=True)
     for name, law in vars(laws).items():
         if name.startswith("law") and callable(law) or name == "no_machine_paths":
             assert law(book) == [], name
@@ -120,21 +120,21 @@ BASE, USER = GOOD
 )
 def test_law1_fails_on_a_bad_directive(good, book_of, position, cell, word):
     good[BASE][position] = cell
-    only(laws.law1_modules(book_of(good, export=False)), word)
+    only(laws.law1_modules(book_of(good)), word)
 
 
 def test_law1_fails_on_a_badly_named_notebook(good, book_of):
     good["chapters/02_second/User.ipynb"] = good.pop(USER)
-    only(laws.law1_modules(book_of(good, export=False)), "NN_folder/NN_name.ipynb")
+    only(laws.law1_modules(book_of(good)), "NN_folder/NN_name.ipynb")
 
 
 def test_law1_fails_on_a_notebook_that_exports_nothing(good, book_of):
     good[USER] = [code("#| default_exp second.user"), code("1 + 1")]
-    only(laws.law1_modules(book_of(good, export=False)), "exports nothing", "does not exist")
+    only(laws.law1_modules(book_of(good)), "exports nothing", "does not exist")
 
 
 def test_law1_fails_on_a_module_without_notebook(good, book_of):
-    book = book_of(good)
+    book = book_of(good, export=True)
     (book.root / "llmbook" / "first" / "stray.py").write_text("x = 1\n")
     only(laws.law1_modules(book), "llmbook/first/stray.py has no notebook")
 
@@ -194,20 +194,20 @@ def test_law3_fails_on_an_unexported_definition_of_an_exported_name(good, book_o
 
 
 def test_law4_fails_on_a_module_edited_by_hand(good, book_of):
-    book = book_of(good)
+    book = book_of(good, export=True)
     module = book.root / "llmbook" / "first" / "base.py"
     module.write_text(module.read_text().replace("math.sqrt(x)", "x ** 0.5"))
     only(laws.law4_export(book), "llmbook/first/base.py differs from its source", "+    return math.sqrt(x)")
 
 
 def test_law4_fails_on_a_stale_and_on_a_missing_module(good, book_of):
-    book = book_of(good)
+    book = book_of(good, export=True)
     (book.root / "llmbook" / "first" / "base.py").rename(book.root / "llmbook" / "first" / "old.py")
     only(laws.law4_export(book), "llmbook/first/base.py is missing", "llmbook/first/old.py has no source")
 
 
 def test_the_check_of_make_test_fails_on_a_difference_and_make_export_cures_it(good, book_of):
-    book = book_of(good)
+    book = book_of(good, export=True)
     (book.root / "tools").mkdir()
     script = shutil.copy2(laws.ROOT / "tools" / "export.py", book.root / "tools")
 
@@ -342,7 +342,7 @@ def test_law7_fails_on_a_heavy_import_at_the_top_level(good, book_of, monkeypatc
     monkeypatch.setitem(laws.MAY_IMPORT, "first", set())
     monkeypatch.setitem(laws.MAY_IMPORT, "second", set())
     good[BASE][1] = code(f"#| export\nimport math\n{line}")
-    only(laws.law7_static(book_of(good)), "at its top level")
+    only(laws.law7_static(book_of(good, export=True)), "at its top level")
 
 
 def test_law7_passes_heavy_imports_inside_functions_and_for_types(good, book_of, monkeypatch):
@@ -350,19 +350,21 @@ def test_law7_passes_heavy_imports_inside_functions_and_for_types(good, book_of,
     monkeypatch.setitem(laws.MAY_IMPORT, "second", set())
     good[BASE][1] = code("#| export\nimport math\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch")
     good[BASE].append(code("#| export\ndef plot():\n    import matplotlib"))
-    book = book_of(good)
+    book = book_of(good, export=True)
     assert laws.law7_static(book) == [] == laws.law7_imports(book)
 
 
 def test_law7_fails_on_a_module_that_is_not_in_the_table(good, book_of):
-    only(laws.law7_static(book_of(good)), "is not in the table MAY_IMPORT")
+    only(laws.law7_static(book_of(good, export=True)), "is not in the table MAY_IMPORT")
 
 
 def test_law7_fails_on_an_import_that_needs_a_blocked_package_indirectly(good, book_of, monkeypatch):
     monkeypatch.setitem(laws.MAY_IMPORT, "first", set())
     monkeypatch.setitem(laws.MAY_IMPORT, "second", set())
     good[BASE][1] = code("#| export\nimport math\n__import__('tqdm')")
-    only(laws.law7_imports(book_of(good)), "llmbook.first.base: does not import", "llmbook.second.user: does not import")
+    only(
+        laws.law7_imports(book_of(good, export=True)), "llmbook.first.base: does not import", "llmbook.second.user: does not import"
+    )
 
 
 # ---------------------------------------------------------------- Law 8
@@ -378,7 +380,7 @@ def test_law8_fails_on_a_notebook_without_seconds_and_on_a_slow_one(good, book_o
 def test_law8_fails_on_many_notebooks_that_take_25_minutes_together(good, book_of):
     for number in range(2, 27):
         good[f"chapters/02_second/{number:02d}_user.ipynb"] = notebook_text(good[USER], seconds=60.0)
-    only(laws.law8_time(book_of(good, export=False)), "together took 25.1 minutes, not less than 25")
+    only(laws.law8_time(book_of(good)), "together took 25.1 minutes, not less than 25")
 
 
 # ---------------------------------------------------------------- the normaliser

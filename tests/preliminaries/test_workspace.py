@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import json
@@ -25,13 +26,18 @@ from llmbook.preliminaries.workspace import (
     Artifact,
     ArtifactDamaged,
     Workspace,
+    WorkspaceBusy,
     WorkspaceError,
     WorkspaceFull,
+    _default_root,
+    _is_disk_full,
+    artifacts_command,
     canonical_json,
-    default_root,
     derive_seed,
     file_sha256,
-    is_disk_full,
+    open_artifact,
+    seal_folder,
+    verify_artifact,
     write_atomic,
 )
 
@@ -113,10 +119,10 @@ def test_file_permissions_follow_the_umask(tmp_path):
 def test_a_full_disk_is_recognized_behind_other_errors():
     wrapped = RuntimeError("could not save")
     wrapped.__cause__ = NO_SPACE
-    assert is_disk_full(NO_SPACE) and is_disk_full(wrapped)
-    assert is_disk_full(OSError(errno.EDQUOT, "quota"))
-    assert is_disk_full(Exception("I/O error: No space left on device (os error 28)"))
-    assert not is_disk_full(PermissionError(errno.EACCES, "no")) and not is_disk_full(None)
+    assert _is_disk_full(NO_SPACE) and _is_disk_full(wrapped)
+    assert _is_disk_full(OSError(errno.EDQUOT, "quota"))
+    assert _is_disk_full(Exception("I/O error: No space left on device (os error 28)"))
+    assert not _is_disk_full(PermissionError(errno.EACCES, "no")) and not _is_disk_full(None)
 
 
 # ---------------------------------------------------------------- keys and seeds
@@ -170,7 +176,26 @@ def test_keys_depend_on_kind_config_and_inputs_in_order(home):
     ]
     assert len(set(keys)) == len(keys)
     assert keys[0] == home.key("c", {}) and all(len(key) == 64 for key in keys)
-    assert home.key("c", Config()) == home.key("c", {"size": 3, "path": "a/b", "nested": [1, [2, "x"]]})
+    assert home.key("c", Config()) == home.key("c", {}) != home.key("c", Config(size=4)) == home.key("c", {"size": 4})
+    assert home.key("c", {"x": Config(nested=(1,))}) == home.key("c", {"x": {"nested": [1]}})
+    assert len({home.key("c", {}, version=version) for version in (1, 2, 3)}) == 3 and home.key("c", {}, version=1) == keys[0]
+
+
+@dataclasses.dataclass
+class Grown(Config):
+    """`Config` after the book has grown by two settings."""
+
+    added: int = 7
+    shown_every: int = dataclasses.field(default=10, metadata={"keyed": False})
+
+
+def test_a_new_setting_keeps_old_keys_and_the_manifest_states_it(home):
+    old = home.build("c", Config(size=4), write_text("x"))
+    assert home.build("c", Grown(size=4), fails) == old == home.find("c", Grown(size=4, shown_every=1))
+    assert home.find("c", Grown(size=4, added=8)) is None and home.find("c", Grown(size=4), version=2) is None
+    new = home.build("c", Grown(size=5, shown_every=1), write_text("y"), version=2)
+    assert new.manifest["config"] == {"size": 5, "path": "a/b", "nested": [1, [2, "x"]], "added": 7, "shown_every": 1}
+    assert (new.manifest["version"], old.manifest["version"]) == (2, 1)
 
 
 @pytest.mark.parametrize("kind", ["", "Corpus", "../x", "a/b", "building", "damaged", "1a", "a b"])
@@ -214,7 +239,7 @@ def test_files_in_folders_are_listed_and_verified(home):
     assert artifact.file("deep/er/x.bin").stat().st_size == 10
     artifact.file("deep/er/x.bin").write_bytes(b"\x01" * 10)
     with pytest.raises(ArtifactDamaged, match="deep/er/x.bin"):
-        home.verify(artifact)
+        verify_artifact(artifact)
 
 
 def test_an_unknown_file_is_named_with_those_that_there_are(home):
@@ -377,10 +402,11 @@ def test_an_artifact_in_the_place_of_another_is_refused(home):
 
 def test_a_root_that_is_no_folder(tmp_path):
     (tmp_path / "file").write_text("x")
-    for root in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(WorkspaceError, match="cannot write in .*LLMBOOK_HOME") as caught:
-            Workspace(root).build("corpus", {}, write_text("x"))
-        assert "\n" not in str(caught.value)
+    for root in (tmp_path / "file", tmp_path / "file" / "below", str(tmp_path / "file")):
+        for use in (Workspace, artifacts_command):
+            with pytest.raises(WorkspaceError, match="file is not a folder; --workspace and LLMBOOK_HOME") as caught:
+                use(root)
+            assert "\n" not in str(caught.value)
     assert (tmp_path / "file").read_text() == "x"
 
 
@@ -588,7 +614,7 @@ def test_a_sealed_folder_is_published_without_calling_the_builder_again(home, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(module, "publish_folder", killed)
+        patch.setattr(module, "_publish_folder", killed)
         home.build("corpus", {}, write_text("x"))
     assert home.find("corpus", {}) is None
     assert home.build("corpus", {}, fails).file("text.txt").read_text() == "x"
@@ -650,20 +676,256 @@ def test_a_builder_may_build_another_artifact(home):
     assert home.build("outer", {}, outer).file("copy").read_text() == "inner"
 
 
+# ---------------------------------------------------------------- trainings: a claim instead of a lock
+
+
+def hold_claim(root: str, line) -> None:
+    """Begin a training, write a part of it, and wait."""
+    folder = Workspace(root).begin("base", {"steps": 8})
+    write_atomic(folder / "checkpoint", "step 5")
+    line.send("ready")
+    with contextlib.suppress(EOFError):
+        line.recv()
+
+
+@pytest.fixture
+def other_process(home):
+    """A process that has begun the training `base`, {"steps": 8}, and ends when its `line` is closed."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=hold_claim, args=(str(home.root), there))
+    process.start()
+    there.close()
+    assert here.poll(60) and here.recv() == "ready"
+    process.line = here
+    yield process
+    here.close()
+    process.join(30)
+
+
+def test_begin_and_finish_make_the_artifact_that_find_finds(home):
+    corpus = home.build("corpus", {}, write_text("x"))
+    what = "base", Config(size=4), [corpus], 3
+    folder = home.begin(*what)
+    assert folder.is_dir() and home.find(*what) is None and home.begin(*what) == folder  # the same process may begin again
+    write_atomic(folder / "weights", "w")
+    artifact = home.finish(*what)
+    assert artifact == home.find(*what) == home.load("base") == home.build(what[0], what[1], fails, what[2], what[3])
+    assert list(artifact.manifest["files"]) == ["weights"] and artifact.manifest["inputs"] == [corpus.key]
+    assert sorted(os.listdir(artifact.path)) == ["manifest.json", "weights"]
+    assert not folder.exists() and not list(home.root.glob("building/*.owner.json"))
+
+
+def test_no_lock_is_held_between_begin_and_finish(home):
+    import filelock
+
+    home.begin("base", {})
+    for path in (home.root / "building").glob("*.lock"):
+        with filelock.FileLock(path, timeout=0):
+            pass
+    assert home.begin("base", {}, claim=False).is_dir()
+
+
+def test_a_living_owner_is_named(home, other_process):
+    with pytest.raises(WorkspaceBusy, match=f"process {other_process.pid} on .*base-") as caught:
+        home.begin("base", {"steps": 8})
+    assert "\n" not in str(caught.value) and "delete" not in str(caught.value)
+    folder = home.begin("base", {"steps": 8}, claim=False)  # another rank of the same run only asks where
+    assert (folder / "checkpoint").read_text() == "step 5"
+    with pytest.raises(WorkspaceError, match="has not begun"):
+        home.finish("base", {"steps": 8})
+    assert home.begin("base", {"steps": 9}) != folder
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+@pytest.mark.parametrize("reaped", [True, False], ids=["reaped", "zombie"])
+def test_a_killed_owner_hands_its_folder_on(home, other_process, reaped):
+    os.kill(other_process.pid, signal.SIGKILL)
+    if reaped:
+        other_process.join(30)
+    else:
+        os.waitid(os.P_PID, other_process.pid, os.WEXITED | os.WNOWAIT)  # dead, but its parent has not asked yet
+    folder = home.begin("base", {"steps": 8})
+    assert (folder / "checkpoint").read_text() == "step 5"
+    write_atomic(folder / "weights", "step 8")
+    assert set(home.finish("base", {"steps": 8}).manifest["files"]) == {"checkpoint", "weights"}
+
+
+def test_an_owner_that_ended_well_without_finishing_hands_its_folder_on(home, other_process):
+    other_process.line.close()
+    other_process.join(30)
+    assert (home.begin("base", {"steps": 8}) / "checkpoint").read_text() == "step 5"
+
+
+def claim_of(home) -> Path:
+    (claim,) = home.root.glob("building/*.owner.json")
+    return claim
+
+
+@pytest.mark.parametrize(
+    "change, free",
+    [
+        ({"started": "another boot 1"}, True),  # the number is used again
+        ({"pid": 2**22 + 1}, True),  # no such process
+        ({"host": "elsewhere"}, False),  # nobody here can know
+        ({"space": "pid:[1]"}, False),
+    ],
+)
+def test_a_claim_is_believed_unless_its_process_is_known_to_have_ended(home, change, free):
+    home.begin("base", {})
+    claim = claim_of(home)
+    claim.write_text(json.dumps(json.loads(claim.read_text()) | change))
+    if free:
+        home.begin("base", {})
+        assert json.loads(claim.read_text())["pid"] == os.getpid()
+    else:
+        with pytest.raises(WorkspaceBusy, match="if it has ended, delete .*owner.json"):
+            home.begin("base", {})
+        claim.unlink()
+        home.begin("base", {})
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"host": 1}', '{"host": "x"}'])
+def test_an_unreadable_claim_is_no_claim(home, text):
+    home.begin("base", {})
+    claim_of(home).write_text(text)
+    home.begin("base", {})
+    assert json.loads(claim_of(home).read_text())["pid"] == os.getpid()
+
+
+def test_finish_needs_begin_and_files(home):
+    with pytest.raises(WorkspaceError, match="has not begun base-"):
+        home.finish("base", {})
+    home.begin("base", {}, claim=False)
+    with pytest.raises(WorkspaceError, match="has not begun base-"):
+        home.finish("base", {})
+    home.begin("base", {})
+    with pytest.raises(WorkspaceError, match="wrote no file"):
+        home.finish("base", {})
+    assert visible(home) == []
+
+
+def test_finish_after_another_was_faster_keeps_the_first(home):
+    folder = home.begin("base", {})
+    write_atomic(folder / "weights", "mine")
+    first = home.root / "base" / home.key("base", {})[:16]
+    shutil.copytree(folder, first)
+    seal_folder(first, "base", {}, [])
+    assert home.finish("base", {}).path == first and not folder.exists()
+
+
+def test_a_damaged_result_is_set_aside_and_made_again(home):
+    def train(text):
+        write_atomic(home.begin("base", {}) / "weights", text)
+        return home.finish("base", {})
+
+    flip_bit(train("hello").file("weights"))
+    with pytest.raises(ArtifactDamaged):
+        home.find("base", {})
+    folder = home.begin("base", {})
+    assert home.find("base", {}) is None and len(os.listdir(home.root / "damaged")) == 1
+    assert os.listdir(folder) == []
+    assert train("hello").file("weights").read_text() == "hello" and os.listdir(home.root / "damaged") == []
+
+
+def test_begin_where_nothing_can_be_written_and_on_a_full_disk(home, monkeypatch):
+    def read_only(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as patch, pytest.raises(WorkspaceError, match="cannot write in .*Read-only"):
+        patch.setattr(Path, "mkdir", read_only)
+        home.begin("base", {})
+    folder = home.begin("base", {})
+    (folder / "weights").write_text("x")
+
+    def full(*_):
+        raise NO_SPACE
+
+    with monkeypatch.context() as patch, pytest.raises(WorkspaceFull):
+        patch.setattr("os.fsync", full)
+        home.finish("base", {})
+    assert home.finish("base", {}).file("weights").read_text() == "x"
+
+
+def kill_in_finish(root: str, call: str, count: int) -> None:
+    """Train, and be killed by SIGKILL at the n-th call of a function of `os`."""
+    original, calls = getattr(os, call), []
+
+    def killer(*args, **kwargs):
+        calls.append(call)
+        if len(calls) == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*args, **kwargs)
+
+    home = Workspace(root)
+    setattr(os, call, killer)
+    write_atomic(home.begin("base", {}) / "weights", "hello")
+    home.finish("base", {})
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_killed_at_each_system_call_of_a_training(tmp_path):
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    killed = 0
+    for call in ("replace", "fsync"):
+        for count in range(1, 20):
+            root = tmp_path / f"{call}{count}"
+            process = context.Process(target=kill_in_finish, args=(str(root), call, count))
+            process.start()
+            process.join()
+            home = Workspace(root)
+            seen = home.find("base", {})  # whole or absent, never damaged
+            assert seen is None or seen.file("weights").read_text() == "hello"
+            if seen is None:
+                write_atomic(home.begin("base", {}) / "weights", "hello")
+                home.finish("base", {})
+            assert list(home.load("base").manifest["files"]) == ["weights"]
+            if process.exitcode == 0:
+                break
+            killed += 1
+    assert killed >= 6
+
+
+# ---------------------------------------------------------------- opening and listing
+
+
+def test_an_artifact_is_opened_wherever_it_lies(home, tmp_path):
+    artifact = home.build("corpus", {"n": 1}, write_text("hello"))
+    assert open_artifact(artifact.path) == open_artifact(str(artifact.path)) == artifact
+    copy = shutil.copytree(artifact.path, tmp_path / "elsewhere")
+    assert open_artifact(copy).key == artifact.key
+    flip_bit(copy / "text.txt")
+    with pytest.raises(ArtifactDamaged, match="elsewhere: text.txt"):
+        open_artifact(copy)
+    for path in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(ArtifactDamaged, match="manifest.json cannot be read"):
+            open_artifact(path)
+
+
+def test_the_command_lists_newest_first(home, capsys):
+    a = home.build("corpus", {"n": 1}, write_text("a" * 1_200_000))
+    b = home.build("base", {"n": 2}, write_text("b"))
+    home.begin("base", {"n": 3})
+    artifacts_command(home.root)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[:2]] == [["base", b.key[:16]], ["corpus", a.key[:16]]]
+    assert lines[1].endswith(" 1.2 MB") and lines[2:] == [str(home.root)]
+
+
 # ---------------------------------------------------------------- where it is
 
 
 def test_the_default_root(monkeypatch, tmp_path):
     monkeypatch.setenv("LLMBOOK_HOME", str(tmp_path / "mine"))
-    assert default_root() == tmp_path / "mine" == Workspace().root
+    assert _default_root() == tmp_path / "mine" == Workspace().root
     monkeypatch.setenv("LLMBOOK_HOME", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(module.sys, "platform", "linux")
-    assert default_root() == tmp_path / "cache" / "llmbook"
+    assert _default_root() == tmp_path / "cache" / "llmbook"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert default_root() == Path.home() / ".cache" / "llmbook"
+    assert _default_root() == Path.home() / ".cache" / "llmbook"
     monkeypatch.setattr(module.sys, "platform", "darwin")
-    assert default_root() == Path.home() / "Library" / "Caches" / "llmbook"
+    assert _default_root() == Path.home() / "Library" / "Caches" / "llmbook"
     monkeypatch.setattr(module.sys, "platform", "win32")
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
-    assert default_root() == tmp_path / "local" / "llmbook"
+    assert _default_root() == tmp_path / "local" / "llmbook"

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmbook.training.loader import TokenWindows, check_loader, reading_batches, window_order
+from llmbook.training.loader import TokenWindows, _check_loader, reading_batches, window_order
 
 
 @given(count=st.integers(20, 400), context=st.integers(1, 9), seed=st.integers(0, 50), epoch=st.integers(0, 5))
@@ -15,7 +15,14 @@ def test_windows_tile_without_overlap(count, context, seed, epoch):
     starts = window_order(count, context, seed, epoch)
     assert len(starts) == (count - context) // context
     ordered = np.sort(starts)
-    assert ordered[0] < context and np.all(np.diff(ordered) == context) and ordered[-1] + context + 1 <= count
+    assert ordered[0] < 2 * context and np.all(np.diff(ordered) == context) and ordered[-1] + context + 1 <= count
+
+
+@given(count=st.integers(20, 80), context=st.integers(2, 9))
+@settings(max_examples=30, deadline=None)
+def test_every_token_is_read_in_some_epoch_the_last_ones_too(count, context):
+    read = {int(start) + k for epoch in range(300) for start in window_order(count, context, 0, epoch) for k in range(context + 1)}
+    assert read == set(range(count))
 
 
 @given(world=st.sampled_from([1, 2, 4]), step=st.integers(0, 60))
@@ -25,7 +32,7 @@ def test_processes_share_a_batch_and_batches_depend_on_the_step_alone(world, ste
     for earlier in range(step):
         whole.batch(earlier)
     parts = [
-        TokenWindows(np.arange(500, dtype=np.uint16), 8, 4, seed=3, rank=rank, world_size=world).batch(step)[0]
+        TokenWindows(np.arange(500, dtype=np.uint16), 8, 4, seed=3, data_rank=rank, data_size=world).batch(step)[0]
         for rank in range(world)
     ]
     assert sorted(torch.cat(parts).tolist()) == sorted(whole.batch(step)[0].tolist())
@@ -55,7 +62,7 @@ def test_seeds_differ():
 )
 def test_sizes_that_do_not_fit(arguments, message):
     with pytest.raises(ValueError, match=message):
-        check_loader(*arguments)
+        _check_loader(*arguments)
 
 
 def test_the_number_of_tokens_that_is_asked_for_suffices():

@@ -4,14 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from llmbook.architecture.transformer import ModelConfig, Transformer
+from llmbook.architecture.transformer import Transformer
+from llmbook.preliminaries.settings import ModelConfig, TrainConfig
 from llmbook.training.optimizers import (
     AdamW,
     Muon,
-    adamw_state,
+    _adamw_state,
+    _check_rates,
     adamw_update,
     build_optimizers,
-    check_rates,
     muon_update,
     orthogonalize,
     split_parameters,
@@ -78,7 +79,7 @@ def test_muon_scales_tall_matrices():
 
 
 def test_first_adamw_step_is_the_rate():
-    parameter, state = torch.zeros(3), adamw_state({}, torch.zeros(3))
+    parameter, state = torch.zeros(3), _adamw_state({}, torch.zeros(3))
     adamw_update(
         parameter,
         torch.tensor([1e-3, -5.0, 1e5]),
@@ -100,7 +101,7 @@ def test_first_adamw_step_is_the_rate():
         lambda p: AdamW(p, betas=(0.9, 1.0)),
         lambda p: Muon(p, momentum=1),
         lambda p: AdamW(p, weight_decay=float("nan")),
-        lambda p: check_rates(lr=float("inf")),
+        lambda p: _check_rates(lr=float("inf")),
     ],
 )
 def test_bad_hyperparameters(make):
@@ -120,9 +121,34 @@ def test_every_parameter_has_one_optimizer(tied):
     assert len(kinds["tables"]) == (1 if tied else 2)
     assert all(p.ndim == 2 for p in kinds["hidden"]) and all(p.ndim == 1 for p in kinds["vectors"])
     for name in ("muon", "adamw"):
-        groups = [group for optimizer in build_optimizers(model, name, 0.02, 0.003, 0.1) for group in optimizer.param_groups]
+        config = TrainConfig(optimizer=name, learning_rate=0.02, table_learning_rate=0.003, weight_decay=0.1)
+        groups = [group for optimizer in build_optimizers(model, config) for group in optimizer.param_groups]
+        rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+        assert {rates[id(p)] for p in kinds["hidden"]} == {0.02}
+        assert {rates[id(p)] for kind in ("tables", "vectors") for p in kinds[kind]} == {0.003}
         held = [id(p) for group in groups for p in group["params"]]
         assert sorted(held) == sorted(id(p) for p in model.parameters())
         assert all(group["weight_decay"] == 0 for group in groups for p in group["params"] if p.ndim == 1)
-    with pytest.raises(ValueError, match="'sgd': choose"):
-        build_optimizers(model, "sgd", 0.02, 0.003, 0.0)
+
+
+def test_tables_are_known_by_their_mark_and_not_by_their_name():
+    stage = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 9, bias=False))  # its head is called 1
+    assert len(split_parameters(stage)["hidden"]) == 2
+    stage[1].parameter_group = "tables"
+    kinds = split_parameters(stage)
+    assert kinds["tables"][0] is stage[1].weight and kinds["hidden"][0] is stage[0].weight
+
+
+@pytest.mark.parametrize("kind", [AdamW, Muon])
+def test_a_step_evaluates_its_closure_with_gradients(kind):
+    weight = nn.Parameter(torch.ones(2, 2))
+    optimizer = kind([weight], lr=0.1)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = weight.square().sum()
+        loss.backward()
+        return loss
+
+    assert optimizer.step(closure).item() == 4 and optimizer.step(closure).item() < 4
+    assert optimizer.step() is None
