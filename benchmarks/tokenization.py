@@ -2,12 +2,12 @@
 
     python benchmarks/tokenization.py [--rounds 5] [--minbpe FOLDER] [--fuzz 100000] [--parts training encoding shards fuzz]
 
-Training: `tokenizers`' BpeTrainer (all its threads) against ours (one process), on the whole corpus; whether the merges are the
-same; the peak memory (`VmHWM`) of a fresh process that reads the standard library and trains. minbpe is not on PyPI: `--minbpe`
-names a folder with a clone of github.com/karpathy/minbpe; without it the row is left out and no record is written. Both then get
-the same half megabyte of text, the same pattern and the same number of merges. Encoding: ours (one process, with nothing
-remembered, and once it has met the words) against the batches of `tokenizers` and tiktoken (two threads each) with the same
-merges, and with GPT-2's. Shards: texts to files against the way of nanoGPT's prepare.py (datasets.map with tiktoken, then a
+Training: `tokenizers`' BpeTrainer (all its threads) against ours (one process), on the whole corpus; whether the merges are
+the same; the peak memory (`VmHWM`) of a fresh process that reads the standard library and trains. minbpe is not on PyPI:
+`--minbpe` names a folder with a clone of github.com/karpathy/minbpe; without it the row is left out and no record is written.
+Both then get the same half megabyte of text, the same pattern and the same number of merges. Encoding: ours (one process, with
+nothing remembered, and once it has met the pieces) against the batches of `tokenizers` and tiktoken (two threads each) with the
+same merges, and with GPT-2's. Shards: texts to files against the way of nanoGPT's prepare.py (datasets.map with tiktoken, then a
 memory map), two processes each; batches of random windows against the way of its train.py (a new memory map per batch). Fuzz:
 random texts and bytes through ours and its oracles.
 
@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import unicodedata
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,13 +39,14 @@ from record import machine, paired, write_record
 from tokenizers import models, pre_tokenizers, trainers
 
 from llmbook.data.documents import stdlib_documents
-from llmbook.data.pipeline import CorpusConfig, build_corpus, read_corpus
+from llmbook.data.pipeline import build_corpus, read_corpus
+from llmbook.preliminaries.settings import CorpusConfig, ShardConfig, TokenizerConfig
 from llmbook.preliminaries.workspace import Workspace
 from llmbook.tokenization.bpe import token_bytes, train_bpe
 from llmbook.tokenization.encoding import Encoder, decode_bpe, read_gpt2_files
 from llmbook.tokenization.shards import build_shards, open_shards
 from llmbook.tokenization.text import GPT2_PATTERN, GPT4_PATTERN, bytes_of_visible, pretokenize
-from llmbook.tokenization.tokenizer import Tokenizer, TokenizerConfig, build_tokenizer
+from llmbook.tokenization.tokenizer import Tokenizer, build_tokenizer
 
 SIZES = (1024, 4096, 32768)
 WINDOW, BATCH = 256, 16
@@ -74,7 +76,7 @@ def training_rows(texts: list[str], rounds: int) -> list[dict]:
         last["rust"] = rust_bpe(texts, size)
 
     for size in SIZES:
-        row = {"vocab_size": size} | paired(lambda: ours(size), lambda: rust(size), rounds)
+        row = {"vocab_size": size} | paired(partial(ours, size), partial(rust, size), rounds)
         tokens = token_bytes(last["ours"])
         same = [(tokens[a], tokens[b]) for a, b in last["ours"]]
         theirs = rust_merges(last["rust"])
@@ -134,7 +136,9 @@ def counting_rows(size: int) -> list[dict]:
             )
             for _ in range(3)
         ]
-        rows.append({"megabytes": round(copies * size / 1e6, 1), "seconds": [sorted(side)[1] for side in zip(*runs, strict=True)]})
+        rows.append(
+            {"megabytes": round(copies * size / 1e6, 1), "seconds": [sorted(times)[1] for times in zip(*runs, strict=True)]}
+        )
         print(f"count {rows[-1]['megabytes']:>6} MB: {rows[-1]['seconds']} s with one process, with two", flush=True)
     return rows
 
@@ -171,12 +175,12 @@ def encoding_rows(texts: list[str], rounds: int) -> list[dict]:
         library, tik, warm = Tokenizer(merges, ()), tiktoken_of(merges), Encoder(merges)
         ids = [warm.encode(text) for text in texts]
         peers = {
-            "tokenizers": lambda: library.encode_batch(texts),
-            "tiktoken": lambda: tik.encode_ordinary_batch(texts, num_threads=2),
+            "tokenizers": partial(library.encode_batch, texts),
+            "tiktoken": partial(tik.encode_ordinary_batch, texts, num_threads=2),
         }
         ways = {
-            "cold": lambda: [encode(text) for encode in [Encoder(merges).encode] for text in texts],
-            "warm": lambda: [warm.encode(text) for text in texts],
+            "cold": lambda merges=merges: [encode(text) for encode in [Encoder(merges).encode] for text in texts],
+            "warm": lambda warm=warm: [warm.encode(text) for text in texts],
         }
         for peer, function in peers.items():
             same = sum(a == b for a, b in zip(ids, function(), strict=True))
@@ -203,15 +207,15 @@ def nanogpt_shards(documents: list[dict], merges, folder: Path) -> None:
     import datasets
 
     tik, end = tiktoken_of(merges), 256 + len(merges)
-    sides = datasets.Dataset.from_list(documents).train_test_split(test_size=0.05, seed=2357, shuffle=True)
+    splits = datasets.Dataset.from_list(documents).train_test_split(test_size=0.05, seed=2357, shuffle=True)
 
     def encode(example):
         ids = tik.encode_ordinary(example["text"]) + [end]
         return {"ids": ids, "len": len(ids)}
 
-    encoded = sides.map(encode, remove_columns=["text"], num_proc=2)
-    for side, rows in encoded.items():
-        array = np.memmap(folder / f"{side}.bin", dtype=np.uint16, mode="w+", shape=(int(np.sum(rows["len"], dtype=np.uint64)),))
+    encoded = splits.map(encode, remove_columns=["text"], num_proc=2)
+    for split, rows in encoded.items():
+        array = np.memmap(folder / f"{split}.bin", dtype=np.uint16, mode="w+", shape=(int(np.sum(rows["len"], dtype=np.uint64)),))
         at = 0
         for number in range(pieces := min(1024, len(rows))):
             batch = rows.shard(num_shards=pieces, index=number, contiguous=True).with_format("numpy")
@@ -222,16 +226,16 @@ def nanogpt_shards(documents: list[dict], merges, folder: Path) -> None:
 
 
 def shard_rows(workspace: Workspace, corpus, rounds: int) -> dict:
-    artifact = build_tokenizer(workspace, corpus, TokenizerConfig(4096), progress=False)
+    artifact = build_tokenizer(workspace, corpus, TokenizerConfig(4096), ShardConfig(), progress=False)
     tokenizer = Tokenizer.load(artifact.file("tokenizer.json"))
     documents = [{"text": document.text} for document in read_corpus(corpus)]
-    shards = build_shards(workspace, corpus, artifact, progress=False)
+    shards = build_shards(workspace, corpus, artifact, ShardConfig(), progress=False)
     rows = {}
 
     def write(workers: int):
         with tempfile.TemporaryDirectory() as name:
             copy = Workspace(name)
-            build_shards(copy, corpus, artifact, progress=False, workers=workers)
+            build_shards(copy, corpus, artifact, ShardConfig(), progress=False, workers=workers)
 
     def peer():
         import datasets
@@ -312,9 +316,9 @@ def fuzz_counts(texts: list[str], number: int) -> dict:
     ours, library, tik = Encoder(merges), Tokenizer(merges, ()), tiktoken_of(merges)
     gpt4 = pre_tokenizers.Split(tokenizers.Regex(GPT4_PATTERN), "isolated")
     gpt2 = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    compared = ("ids, tokenizers", "ids, tiktoken", "round trip", "streamed ids", "pieces of GPT-2's pattern, tokenizers",
-                "pieces of GPT-4's pattern, tokenizers", "decoded bytes, Python")  # fmt: skip
-    different = dict.fromkeys(compared, 0)
+    pieces = [f"pieces of GPT-{n}'s pattern, tokenizers" for n in (2, 4)]
+    counted = ("ids, tokenizers", "ids, tiktoken", "round trip", "streamed ids", *pieces, "decoded bytes, Python")
+    different = dict.fromkeys(counted, 0)
     tokens = token_bytes(merges)
     for _ in range(number):
         text = random_text(rng, alphabets)

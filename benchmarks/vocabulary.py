@@ -2,8 +2,8 @@
 
     python benchmarks/vocabulary.py [--sizes 1024 2048 4096 8192 16384] [--seeds 0 1 2] [--device cpu]
 
-A larger vocabulary makes a token dearer, so its run has fewer steps: all runs spend the operations, 6 (N + V D) per token, of
-500 steps with 4,096 ids. Uses the workspace ($LLMBOOK_HOME), so that a run that was stopped goes on; writes
+A larger vocabulary makes a token more expensive, so its run has fewer steps: all runs spend the operations, 6 (N + V D) per
+token, of 500 steps with 4,096 ids. Uses the workspace ($LLMBOOK_HOME), so that a run that was stopped goes on; writes
 benchmarks/results/vocabulary-<device>.json.
 """
 
@@ -15,6 +15,7 @@ import torch
 from record import machine, write_record
 
 from llmbook.architecture.transformer import count_parameters
+from llmbook.data.held_out import SPLITS
 from llmbook.preliminaries.settings import ModelConfig, Run, choose_preset
 from llmbook.preliminaries.workspace import Workspace
 from llmbook.tokenization.shards import open_shards
@@ -43,7 +44,7 @@ def measure(workspace: Workspace, preset: Run, device: str) -> dict:
     world = World(device=torch.device(device))
     artifact = train_base_model(workspace, tokenizer, shards, preset.model, preset.training, world)
     summary = json.loads(artifact.file("summary.json").read_text())
-    train, held = (open_shards(shards, split) for split in ("train", "held_out"))
+    train, held = (open_shards(shards, split) for split in SPLITS)
     bytes_per_token = train.text_bytes / len(train)
     return {
         "vocab_size": preset.model.vocab_size,

@@ -34,8 +34,7 @@ from llmbook.preliminaries.workspace import (
     Artifact,
     Workspace,
     canonical_json,
-    read_artifact,
-    verify_artifact,
+    open_artifact,
     write_atomic,
 )
 from .bpe import merge_budget, text_blocks, token_bytes, train_bpe
@@ -628,8 +627,7 @@ def import_tokenizer(workspace: Workspace, path: str | Path) -> Artifact:
     """
     file = Path(path) / "tokenizer.json" if Path(path).is_dir() else Path(path)
     if (file.parent / "manifest.json").is_file():
-        artifact = read_artifact(file.parent)
-        verify_artifact(artifact)
+        artifact = open_artifact(file.parent)
         if artifact.kind == "tokenizer" and file.name in artifact.manifest["files"]:
             return artifact
     given = Tokenizer.load(file)

@@ -13,7 +13,7 @@ import pytest
 
 STEPS = 30
 OPTIONS = ["--training.precision", "float32", "--training.steps", str(STEPS), "--training.checkpoint-seconds", "0.5"]
-MAIN = "from llmbook.end_to_end.command_line import main; raise SystemExit(main())"
+MAIN = "from llmbook.end_to_end.command_line import main\nif __name__ == '__main__':\n    raise SystemExit(main())\n"
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,19 @@ def source(tmp_path_factory):
 
 def launch(program, source, workspace, processes, *options):
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
-    words = ["pretrain", "--preset", "tiny", "--corpus.source", str(source), "--workspace", str(workspace), *OPTIONS, *options]
+    words = [
+        "pretrain",
+        "--preset",
+        "tiny",
+        "--corpus.source",
+        str(source),
+        "--workspace",
+        str(workspace),
+        "--workers",
+        "1",
+        *OPTIONS,
+        *options,
+    ]
     return subprocess.Popen(
         [sys.executable, *torchrun, str(program), *words],
         stdout=subprocess.PIPE,

@@ -132,33 +132,33 @@ def test_merges_of_small_texts_with_gpt4s_pattern(small, vocab_size):
 # Against brute force
 
 
-@pytest.mark.parametrize("ties", bpe.TIES)
+@pytest.mark.parametrize("ties", bpe._TIES)
 @given(st.dictionaries(st.text(alphabet="abc", min_size=1, max_size=12), st.integers(1, 5), max_size=12))
 @settings(deadline=None, max_examples=150)
 def test_incremental_training_is_brute_force(ties, frequencies):
     assert list(bpe.learn_merges(frequencies, 20, ties)) == brute_force(frequencies, 20, ties)
 
 
-@pytest.mark.parametrize("ties", bpe.TIES)
+@pytest.mark.parametrize("ties", bpe._TIES)
 @given(st.dictionaries(st.text(alphabet="aÿ\x00€", min_size=1, max_size=8), st.integers(1, 2), max_size=8))
 @settings(deadline=None, max_examples=100)
 def test_incremental_training_is_brute_force_with_many_ties(ties, frequencies):
     assert list(bpe.learn_merges(frequencies, 40, ties)) == brute_force(frequencies, 40, ties)
 
 
-@pytest.mark.parametrize("ties", bpe.TIES)
+@pytest.mark.parametrize("ties", bpe._TIES)
 def test_incremental_training_is_brute_force_on_files(texts, ties):
-    frequencies = bpe.count_batch(texts[:8])
+    frequencies = bpe._count_batch(texts[:8])
     assert list(bpe.learn_merges(frequencies, 150, ties)) == brute_force(frequencies, 150, ties)
 
 
-@pytest.mark.parametrize("ties", bpe.TIES)
+@pytest.mark.parametrize("ties", bpe._TIES)
 def test_runs_of_one_letter(ties):
     runs = {"a" * length: 60 - length for length in range(1, 50)}
     assert list(bpe.learn_merges(runs, 60, ties)) == brute_force(runs, 60, ties)
 
 
-@given(st.permutations(["low", "lower", "newest", "widest", "aaa", "aaaa", "ÿa"]), st.sampled_from(bpe.TIES))
+@given(st.permutations(["low", "lower", "newest", "widest", "aaa", "aaaa", "ÿa"]), st.sampled_from(bpe._TIES))
 @settings(deadline=None)
 def test_the_order_of_the_pieces_decides_nothing(order, ties):
     frequencies = {piece: len(piece) for piece in order}
@@ -174,7 +174,7 @@ def test_merge_pair_keeps_the_bytes_and_leaves_no_pair(ids):
 
 @given(st.text(alphabet="abc", max_size=14), st.sampled_from(["aa", "ab", "ba"]))
 def test_merge_in_word_names_all_neighbors(word, pair):
-    merged, lefts, rights = bpe.merge_in_word(word, pair, "X")
+    merged, lefts, rights = bpe._merge_in_word(word, pair, "X")
     assert merged == word.replace(pair, "X")
     found = Counter([left + "X" for left in lefts] + ["X" + right for right in rights])
     assert found == Counter(a + b for a, b in pairwise(merged) if "X" in (a, b))
@@ -195,19 +195,19 @@ def test_a_merge_leaves_the_counts_of_a_new_index(words, pair):
 
 @given(st.binary(max_size=4), st.binary(max_size=4))
 def test_descending_keys_reverse_the_order(one, other):
-    assert (bpe.descending_key(one) < bpe.descending_key(other)) == (one > other)
+    assert (bpe._descending_key(one) < bpe._descending_key(other)) == (one > other)
 
 
 @given(*[st.tuples(st.binary(max_size=3), st.binary(max_size=3))] * 2)
 def test_descending_keys_of_pairs_reverse_the_order_of_the_pairs(one, other):
-    keys = ["".join(map(bpe.descending_key, pair)) for pair in (one, other)]
+    keys = ["".join(map(bpe._descending_key, pair)) for pair in (one, other)]
     assert (keys[0] < keys[1]) == (one > other)
 
 
 def test_pop_best_on_stale_entries():
     heap = [(-9, "ab"), (-9, "cd"), (-8, "ef"), (-1, "gh")]
     counts = {"ab": 0, "cd": 8, "ef": 8}
-    assert [bpe.pop_best(heap, counts) for _ in range(4)] == ["cd", "ef", None, None]
+    assert [bpe._pop_best(heap, counts) for _ in range(4)] == ["cd", "ef", None, None]
 
 
 def test_each_merge_makes_a_new_token(trained):
@@ -251,7 +251,7 @@ def test_ids_beyond_the_surrogates():
 
 def test_counts_are_those_of_all_pieces(texts, pieces):
     expected = Counter(piece for text in texts[:50] for piece in pretokenize(text))
-    assert bpe.count_pretokens(texts[:50]) == bpe.count_batch(texts[:50]) == expected
+    assert bpe.count_pretokens(texts[:50]) == bpe._count_batch(texts[:50]) == expected
     assert sum(count * len(piece) for piece, count in pieces.items()) == sum(map(len, texts))
 
 
@@ -271,14 +271,14 @@ def test_special_tokens_take_ids_from_the_budget():
 @pytest.mark.parametrize("size", [1, 5, 7, 100])
 def test_batches_hold_all_texts_in_order_and_are_no_longer_than_needed(size):
     words = "to be or not to be that is the question".split()
-    batches = list(bpe.text_batches(words, size))
+    batches = list(bpe._text_batches(words, size))
     assert [word for batch in batches for word in batch] == words
     assert all(sum(map(len, batch)) >= size > sum(map(len, batch[:-1])) for batch in batches[:-1])
 
 
 def test_texts_are_read_one_batch_at_a_time():
     read = []
-    stream = bpe.text_batches((read.append(n) or "x" * 10 for n in range(100)), size=20)
+    stream = bpe._text_batches((read.append(n) or "x" * 10 for n in range(100)), size=20)
     next(stream)
     assert read == [0, 1]
 
@@ -294,7 +294,7 @@ def test_workers_change_nothing_not_even_the_order(texts):
 
 def test_processes_do_not_run_ahead_of_who_reads():
     read = []
-    results = bpe.map_in_order(abs, (read.append(n) or -n for n in range(50)), workers=2)
+    results = bpe._map_in_order(abs, (read.append(n) or -n for n in range(50)), workers=2)
     assert next(results) == 0 and len(read) <= 4
     assert list(results) == list(range(1, 50))
 
@@ -425,5 +425,5 @@ def test_hash_seeds_change_nothing(seed):
         "print([train_bpe(['the cat sat on the mat, aaaa bbbb'] * 3, 290, ties=t) for t in ('smaller ids', 'greater bytes')])"
     )
     done = subprocess.run([sys.executable, "-c", script], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True)
-    expected = [bpe.train_bpe(["the cat sat on the mat, aaaa bbbb"] * 3, 290, ties=ties) for ties in bpe.TIES]
+    expected = [bpe.train_bpe(["the cat sat on the mat, aaaa bbbb"] * 3, 290, ties=ties) for ties in bpe._TIES]
     assert done.stdout.strip() == str(expected)

@@ -347,7 +347,7 @@ def test_texts_that_cannot_be_encoded(trained, work, message):
 @given(st.binary())
 def test_any_bytes_decode_as_python_decodes_them(data):
     tokens, ids = token_bytes([]), [text.ID_OF_BYTE[byte] for byte in data]
-    assert encoding.decode_bytes(ids, tokens) == data
+    assert encoding._decode_bytes(ids, tokens) == data
     assert encoding.decode_bpe(ids, tokens) == data.decode("utf-8", errors="replace")
     assert "".join(encoding.decode_iterable(ids, tokens)) == data.decode("utf-8", errors="replace")
 
@@ -356,7 +356,7 @@ def test_any_bytes_decode_as_python_decodes_them(data):
 @settings(deadline=None)
 def test_any_ids_decode_as_tiktoken_decodes_them(gpt2, gpt2_tiktoken, ids):
     tokens = token_bytes(gpt2)
-    assert encoding.decode_bytes(ids, tokens) == gpt2_tiktoken.decode_bytes(ids)
+    assert encoding._decode_bytes(ids, tokens) == gpt2_tiktoken.decode_bytes(ids)
     assert encoding.decode_bpe(iter(ids), tokens) == gpt2_tiktoken.decode(ids)
     assert "".join(encoding.decode_iterable(ids, tokens)) == gpt2_tiktoken.decode(ids)
 
@@ -375,7 +375,7 @@ def test_streamed_text_comes_at_once():
 
 @pytest.mark.parametrize("ids", [[256], [-1], [0, 10**9]])
 def test_unknown_ids(ids):
-    for decode in (encoding.decode_bytes, encoding.decode_bpe, lambda *a: list(encoding.decode_iterable(*a))):
+    for decode in (encoding._decode_bytes, encoding.decode_bpe, lambda *a: list(encoding.decode_iterable(*a))):
         with pytest.raises(ValueError, match=f"there is no token {ids[-1]}: ids go from 0 to 255"):
             decode(ids, token_bytes([]))
 

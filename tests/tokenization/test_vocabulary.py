@@ -12,17 +12,17 @@ from llmbook.tokenization.bpe import count_pretokens, learn_merges, token_bytes
 from llmbook.tokenization.encoding import Encoder
 from llmbook.tokenization.text import GPT2_PATTERN, GPT4_PATTERN, ID_OF_BYTE, visible_token
 from llmbook.tokenization.vocabulary import (
+    _embedding_share,
+    _logit_bytes,
+    _parallel_texts,
+    _token_lengths,
     bytes_per_token,
     choose_vocabulary,
-    embedding_share,
     encoded_counts,
     fertility,
     flops_per_byte,
-    logit_bytes,
-    parallel_texts,
     prefix_merges,
     premiums,
-    token_lengths,
     token_totals,
     tokens_per_character,
     undertrained_tokens,
@@ -178,7 +178,7 @@ def test_premiums():
 
 
 def test_parallel_texts_are_two_sentences_in_fifteen_languages():
-    texts = parallel_texts()
+    texts = _parallel_texts()
     assert len(texts) == 15 and next(iter(texts)) == "en"
     assert texts["en"].startswith("All human beings are born free and equal in dignity and rights.")
     assert len(set(texts.values())) == 15
@@ -191,16 +191,16 @@ def test_parallel_texts_are_two_sentences_in_fifteen_languages():
 
 
 def test_token_lengths():
-    assert token_lengths([b"a", b"b", b"ab", b"abcd"]).tolist() == [0, 0.5, 0.25, 0, 0.25]
-    assert token_lengths([b"a", b"ab"], np.array([3, 1])).tolist() == [0, 0.75, 0.25]
+    assert _token_lengths([b"a", b"b", b"ab", b"abcd"]).tolist() == [0, 0.5, 0.25, 0, 0.25]
+    assert _token_lengths([b"a", b"ab"], np.array([3, 1])).tolist() == [0, 0.75, 0.25]
     with pytest.raises(ValueError, match="2 tokens, but 3 counts"):
-        token_lengths([b"a", b"ab"], np.array([3, 1, 2]))
+        _token_lengths([b"a", b"ab"], np.array([3, 1, 2]))
 
 
 def test_mean_token_length_is_bytes_per_token():
     merges = learned(TEXTS, 330)
     counts = encoded_counts(count_pretokens(TEXTS), merges)
-    shares = token_lengths(token_bytes(merges), counts)
+    shares = _token_lengths(token_bytes(merges), counts)
     mean = shares @ np.arange(len(shares))
     expected = bytes_per_token(sum(len(text.encode()) for text in TEXTS), counts.sum())
     assert mean == pytest.approx(expected, rel=1e-12)
@@ -221,10 +221,10 @@ def test_undertrained_tokens():
 def test_cost_of_gpt2():
     blocks, width, V = 12 * 12 * 768**2, 768, 50_257
     assert flops_per_byte(blocks, width, V, 4.0) == 6 * (84_934_656 + 38_597_376) / 4
-    assert embedding_share(blocks, width, V) == pytest.approx(38_597_376 / 123_532_032)
-    assert embedding_share(blocks, width, V, tied=False) == pytest.approx(77_194_752 / 162_129_408)
-    assert logit_bytes(16, 1024, V) == 16 * 1024 * 50_257 * 4
-    assert logit_bytes(1, 2, 3, number_bytes=2) == 12
+    assert _embedding_share(blocks, width, V) == pytest.approx(38_597_376 / 123_532_032)
+    assert _embedding_share(blocks, width, V, tied=False) == pytest.approx(77_194_752 / 162_129_408)
+    assert _logit_bytes(16, 1024, V) == 16 * 1024 * 50_257 * 4
+    assert _logit_bytes(1, 2, 3, number_bytes=2) == 12
 
 
 def test_choose_vocabulary_meets_the_condition_at_the_minimum():
@@ -234,7 +234,7 @@ def test_choose_vocabulary_meets_the_condition_at_the_minimum():
     rates = sizes.astype(float) ** e
     best = choose_vocabulary(rates, blocks, width, multiple=1)
     assert best == pytest.approx(e / (1 - e) * blocks / width, abs=1)
-    assert embedding_share(blocks, width, best) == pytest.approx(e, abs=1e-4)
+    assert _embedding_share(blocks, width, best) == pytest.approx(e, abs=1e-4)
     costs = [flops_per_byte(blocks, width, int(V), V**e) for V in sizes]
     assert best == sizes[int(np.argmin(costs))]
 
