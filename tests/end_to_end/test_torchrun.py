@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 STEPS = 30
@@ -64,6 +65,15 @@ def finish(process):
     return out
 
 
+def kill_all(process):
+    """SIGKILL for torchrun and its workers, which it has put into sessions of their own."""
+    started = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for each in started:
+        each.send_signal(signal.SIGKILL)
+    psutil.wait_procs(started)
+    process.communicate()
+
+
 def result(workspace):
     (model,) = (workspace / "base").iterdir()
     rows = [json.loads(line) for line in (model / "metrics.jsonl").read_text().splitlines()]
@@ -101,8 +111,7 @@ def test_two_processes_follow_one_and_resume_after_sigkill(program, source, alon
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1][-3000:]
         time.sleep(0.005)
         folder = next(iter(rough.glob("building/base-*")), None)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    kill_all(process)
     kept = max(int(path.name.removeprefix("checkpoint-")) for path in folder.glob("checkpoint-*"))
     assert 0 < kept < STEPS
     finish(launch(program, source, rough, 2, *option))
