@@ -36,7 +36,8 @@ NOTEBOOKS = toc.notebooks()
 PAGES = [*TOC, *module_pages(), "search", "genindex", "py-modindex"]
 # A word that a reader of the chapter would look for, and that its pages must come up under.
 TERMS = {"00_preliminaries": "atomic", "01_data": "MinHash", "02_tokenization": "merges", "03_attention": "softmax",
-         "04_architecture": "RMSNorm", "05_training": "perplexity", "09_end_to_end": "command line"}  # fmt: skip
+         "04_architecture": "RMSNorm", "05_training": "perplexity", "07_inference": "healing",
+         "09_end_to_end": "command line"}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
