@@ -73,7 +73,8 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(f"took longest: {longest}")
     passed = (report.nodeid for report in terminalreporter.stats.get("passed", []))
     parts = Counter(match[0] for name in passed if (match := re.match(r"chapters|tests/\w+", name)))
-    terminalreporter.write_line("passed: " + " · ".join(f"{part} {count}" for part, count in sorted(parts.items())))
+    if len(parts) > 1:
+        terminalreporter.write_line("passed: " + " · ".join(f"{part} {count}" for part, count in sorted(parts.items())))
     name = "test_a_mutant_loses_points"
     caught, survived = (
         sum(name in report.nodeid for report in terminalreporter.stats.get(kind, [])) for kind in ("passed", "failed")
