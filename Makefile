@@ -105,11 +105,12 @@ test: $(READY)
 	if [ -n "$$failed" ]; then echo "FAILED after $$((SECONDS - start)) s:$$failed" >&2; exit 1; fi; \
 	echo "All passed in $$((SECONDS - start)) s."
 
-# What does no arithmetic is left out: the house rules, the pages, and what the grader is attacked with.
+# What does no arithmetic is left out: the house rules, the pages, and of the exercises all but the reference answers.
 test-portable: THREADS := 1
 test-portable: $(READY)
 	@start=$$SECONDS; \
-	$(BIN)/python -m tools.portable env $(PYTEST) chapters tests --ignore=tests/house --ignore=tests/book --ignore=tests/exercises && \
+	$(BIN)/python -m tools.portable env $(PYTEST) tests chapters --ignore=tests/house --ignore=tests/book \
+	  -k "not exercises or reference_earns_full_marks" && \
 	echo "All passed in $$((SECONDS - start)) s under another arithmetic."
 
 lint: $(READY)

@@ -95,7 +95,7 @@ def report(log: Path, status: int) -> None:
     text = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text(encoding="utf-8", errors="replace"))
     log.write_text(text, encoding="utf-8")
     lines = text.splitlines()
-    warnings = list(dict.fromkeys(line for line in lines if "WARNING" in line or "ERROR" in line))
+    warnings = list(dict.fromkeys(line for line in lines if re.search(r"WARNING|ERROR|threw an exception", line)))
     for line in warnings[:60]:
         print(line.replace(f"{ROOT}/", ""), file=sys.stderr)
     if status:

@@ -54,6 +54,8 @@ class StudentError(Exception):
 
 
 _ZYGOTES: list[Zygote] = []  # one in each grading process, from its first submission on
+_BYSTANDERS: set[psutil.Process] = set()  # children of this process from before the submission, such as a browser of other tests
+_LEFT: set[psutil.Process] = set()  # what a submission had detached and could not be ended
 
 
 def start_zygote() -> Zygote:
@@ -71,7 +73,10 @@ class Session:
         self.numbers = itertools.count()
         self.reason: tuple[str, str] | None = None
         self.folder = Path(tempfile.mkdtemp(prefix="submission-")).resolve()
-        self.pid, self.connection = start_zygote().fork(self.folder, limits.memory_bytes, limits.threads)
+        zygote = start_zygote()
+        _BYSTANDERS.clear()
+        _BYSTANDERS.update(set(psutil.Process().children()) - _LEFT)
+        self.pid, self.connection = zygote.fork(self.folder, limits.memory_bytes, limits.threads)
         self.seconds = _START_SECONDS
         self.deadline = time.monotonic() + self.seconds
         self.closed = threading.Event()
@@ -156,15 +161,31 @@ def _own_bytes(process: psutil.Process) -> int:
 
 
 def _sweep() -> None:
-    """Kill what a submission has detached: descendants of this process that are not its own helpers."""
+    """Kill what a submission has detached, which the kernel makes children of this process."""
+    strays: list[psutil.Process] = []
     for _ in range(3):
-        strays = [child for child in psutil.Process().children(recursive=True) if not _is_helper(child)]
+        strays = _strays()
         for stray in strays:
             with contextlib.suppress(psutil.Error):
                 stray.kill()
         if not strays:
-            return
+            break
         psutil.wait_procs(strays, timeout=2)
+    _LEFT.clear()
+    _LEFT.update(strays)
+
+
+def _strays() -> list[psutil.Process]:
+    """Descendants of this process that are neither its helpers nor of children that it had before the submission."""
+    found: list[psutil.Process] = []
+    for child in psutil.Process().children():
+        helps = _is_helper(child)
+        if child in _BYSTANDERS and not helps:
+            continue
+        found += [] if helps else [child]
+        with contextlib.suppress(psutil.Error):
+            found += child.children(recursive=True)
+    return found
 
 
 def _is_helper(process: psutil.Process) -> bool:

@@ -6,6 +6,8 @@ name that a submission could find, and would run what it is sent outside of the 
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import gc
 import json
 import os
@@ -27,7 +29,14 @@ class Zygote:
         command = [sys.executable, "-m", "exercises.grading.zygote", str(theirs.fileno())]
         self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=_ROOT, stdin=subprocess.DEVNULL)
         theirs.close()
+        atexit.register(self.close)
         self._hear()
+
+    def close(self) -> None:
+        """Hang up, on which the process ends."""
+        self.socket.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(5)
 
     def alive(self) -> bool:
         return self.process.poll() is None

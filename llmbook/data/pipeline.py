@@ -205,7 +205,7 @@ class _LocalTasks(LocalPipelineExecutor):
         with console_to(self.logging_dir.resolve_paths(f"console-{rank:05d}.log")):
             return super()._launch_run_for_rank(rank, *others, **names)
 
-
+# %% ../../chapters/01_data/11_pipeline.ipynb #5ed87805
 class _RayTasks(RayPipelineExecutor):
     """datatrove's executor on Ray; what task n says goes to `console-<n>.log`."""
 

@@ -23,7 +23,7 @@ def _default_of(spec) -> Any:
         return spec.default_factory()
     return spec.default
 
-
+# %% ../../chapters/00_preliminaries/01_settings.ipynb #0e25f7f2
 def keyed(value: Any) -> Any:
     """What of a configuration names a result: no `unkeyed` field, and no default.
 
@@ -44,23 +44,29 @@ def keyed(value: Any) -> Any:
     return kept
 
 # %% ../../chapters/00_preliminaries/01_settings.ipynb #ef4b142a
+def _given(config: Any, *names: str) -> dict[str, Any]:
+    """The values of fields; None is left out where it is the default."""
+    values = {name: getattr(config, name) for name in names}
+    optional = {name for name in names if getattr(type(config), name, 0) is None}
+    return {n: v for n, v in values.items() if v is not None or n not in optional}
+
+# %% ../../chapters/00_preliminaries/01_settings.ipynb #ca6eec86
 def _at_least(config: Any, low: int, *names: str) -> None:
-    """Refuse fields that are no whole number from `low` on; None passes."""
-    for name in names:
-        value = getattr(config, name)
+    """Refuse fields that are no whole number from `low` on."""
+    for name, value in _given(config, *names).items():
         whole = isinstance(value, int) and not isinstance(value, bool)
-        if value is not None and not (whole and value >= low):
+        if not (whole and value >= low):
             raise ValueError(f"{name}={value!r}: give a whole number of at least {low}")
 
-
+# %% ../../chapters/00_preliminaries/01_settings.ipynb #940cf4c7
 def _positive(config: Any, *names: str) -> None:
-    """Refuse fields that are no finite number above 0; None passes."""
-    for name in names:
-        value = getattr(config, name)
-        if value is not None and not (math.isfinite(value) and value > 0):
+    """Refuse fields that are no finite number above 0."""
+    for name, value in _given(config, *names).items():
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not (number and 0 < value < math.inf):
             raise ValueError(f"{name}={value!r}: give a finite number above 0")
 
-
+# %% ../../chapters/00_preliminaries/01_settings.ipynb #3b45dfc2
 def _one_of(config: Any, **choices: tuple) -> None:
     """Refuse fields whose value is not among the choices."""
     for name, allowed in choices.items():
@@ -90,6 +96,8 @@ class CorpusConfig:
     repeated_lines: int | None = None  # drop lines that so many documents share; None: no
 
     def __post_init__(self):
+        if isinstance(self.languages, str):
+            raise ValueError(f"languages={self.languages!r}: give a tuple of names")
         object.__setattr__(self, "languages", tuple(self.languages))
         if not str(self.source).strip():
             raise ValueError(f"source={self.source!r}: give a folder, a file, or stdlib")
@@ -100,6 +108,8 @@ class CorpusConfig:
 
 # %% ../../chapters/00_preliminaries/01_settings.ipynb #88c1a6cd
 END_OF_TEXT = "<|endoftext|>"
+
+# %% ../../chapters/00_preliminaries/01_settings.ipynb #1ecf17cb
 DEFAULT_SPECIAL_TOKENS = (
     END_OF_TEXT,
     "<|system|>",
@@ -122,6 +132,8 @@ class TokenizerConfig:
     special_tokens: tuple[str, ...] = DEFAULT_SPECIAL_TOKENS  # with <|endoftext|>
 
     def __post_init__(self):
+        if isinstance(self.special_tokens, str):
+            raise ValueError(f"special_tokens={self.special_tokens!r}: give a tuple")
         object.__setattr__(self, "special_tokens", tuple(self.special_tokens))
         if END_OF_TEXT not in self.special_tokens:
             names = list(self.special_tokens)
@@ -147,7 +159,7 @@ class ShardConfig:
 
 # %% ../../chapters/00_preliminaries/01_settings.ipynb #ee1644ef
 def _check_model(config: "ModelConfig") -> None:
-    """Refuse an impossible shape. Raises: `ValueError`."""
+    """Refuse an impossible shape."""
     counts = ("vocab_size", "context", "width", "layers", "heads", "kv_heads", "ff_width")
     _at_least(config, 1, *counts)
     _positive(config, "norm_eps", "init_std")
@@ -286,7 +298,7 @@ PRESETS = {
     "laptop": Run(),
 }
 
-
+# %% ../../chapters/00_preliminaries/01_settings.ipynb #1141bd2d
 def choose_preset(name: str) -> Run:
     """The preset of that name.
 

@@ -7,6 +7,7 @@ __all__ = ['prepare_shards', 'save_model', 'load_model', 'train_base_model', 'pr
            'pretrain_command']
 
 # %% ../../chapters/05_training/09_pretraining.ipynb #7e897a8a
+import contextlib
 import json
 import os
 from dataclasses import asdict, replace
@@ -29,6 +30,7 @@ from llmbook.preliminaries.settings import (
 )
 from llmbook.preliminaries.workspace import (
     Artifact,
+    ArtifactDamaged,
     Workspace,
     derive_seed,
     file_sha256,
@@ -162,6 +164,13 @@ def _language_model_trainer(
     return Trainer(model, windows, optimizers, config, folder, **parts)
 
 # %% ../../chapters/05_training/09_pretraining.ipynb #4e390ee0
+def _intact(workspace: Workspace, *what) -> Artifact | None:
+    """The artifact made of `what`, or None where there is none or a damaged one."""
+    with contextlib.suppress(ArtifactDamaged):
+        return workspace.find(*what)
+    return None
+
+# %% ../../chapters/05_training/09_pretraining.ipynb #bead4640
 def train_base_model(
     workspace: Workspace,
     tokenizer: Artifact,
@@ -186,7 +195,7 @@ def train_base_model(
     shape = replace(model, vocab_size=open_shards(shards, "train").vocab_size)
     settings = {"model": shape, "training": training}
     what = "base", settings, [tokenizer, shards]
-    if (found := world.first(lambda: workspace.find(*what))) is not None:
+    if (found := world.first(lambda: _intact(workspace, *what))) is not None:
         return found
     folder = world.first(lambda: workspace.begin(*what, claim=world.rank == 0))
     if not world.agree(int(world.rank == 0 and _is_done(folder))):

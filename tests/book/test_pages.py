@@ -89,7 +89,8 @@ RAW_FORMULAS = r"""() => {
   const walker = document.createTreeWalker(document.querySelector("article") ?? document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const text = walker.currentNode;
-    if (/\\\(|\\\[|\$\$/.test(text.data) && !text.parentElement.closest("pre, code, script, style, mjx-container")) raw.push(text.data);
+    const isProse = !text.parentElement.closest("pre, code, script, style, mjx-container");
+    if (isProse && /\\\(|\\\[|\$\$/.test(text.data)) raw.push(text.data);
   }
   return [document.querySelectorAll(".math").length, raw];
 }"""
@@ -129,8 +130,8 @@ FAINT = r"""() => {
     if (element.matches("a.headerlink, .copybtn *")) continue;
     const [dark, bright] = [light(parse(style.color)), light(background(element))].sort((a, b) => a - b);
     const contrast = (bright + 0.05) / (dark + 0.05), large = parseFloat(style.fontSize) >= 24;
-    if (contrast < (large ? 3 : 4.5))
-      found[`${element.tagName}.${element.className} ${style.color} ${contrast.toFixed(2)}`] = walker.currentNode.data.trim().slice(0, 30);
+    const where = `${element.tagName}.${element.className} ${style.color} ${contrast.toFixed(2)}`;
+    if (contrast < (large ? 3 : 4.5)) found[where] = walker.currentNode.data.trim().slice(0, 30);
   }
   return Object.entries(found).map(([what, text]) => `${what}: ${text}`);
 }"""
@@ -169,6 +170,7 @@ def look(browser, address: str) -> Visit:
     page.on("pageerror", lambda error: visit.errors.append(str(error)))
     page.goto(address)
     page.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise; await document.fonts.ready; }")
+    page.evaluate("for (const folded of document.querySelectorAll('article details')) folded.open = true;")
     visit.formulas, visit.raw_formulas = page.evaluate(RAW_FORMULAS)
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 1000})
@@ -280,6 +282,22 @@ def test_a_notebooks_page_shows_the_code_of_its_module(book):
         module = ROOT / "llmbook" / f"{toc.module_of(notebook).replace('.', '/')}.py"
         missing = [definition for definition in definitions(module) if definition not in shown]
         assert not missing, f"{notebook} does not show {missing}"
+
+
+def test_figures_have_number_caption_and_text_and_their_code_is_under_them(book):
+    counts: dict[str, int] = {}
+    for notebook in NOTEBOOKS:
+        page, chapter = (book / f"{notebook}.html").read_text(encoding="utf-8"), int(notebook.split("/")[1][:2])
+        for figure, after in re.findall(r"<figure\b(.*?)</figure>(.{300})", page, flags=re.S):
+            name = re.search(r'id="(fig-[a-z0-9-]+)"', figure)
+            assert name, f"{notebook}: a figure without a name"
+            counts[notebook] = counts.get(notebook, 0) + 1
+            number = sum(count for other, count in counts.items() if other.split("/")[1] == notebook.split("/")[1])
+            assert f'<span class="caption-number">Figure {chapter}.{number} ' in figure, f"{notebook}: {name[1]}"
+            assert re.search(r'<img alt="[^"]{20,}"[^>]* src="[^"]+\.svg"', figure), f"{notebook}: {name[1]}"
+            assert f'href="#{name[1]}"' in page.replace(figure, ""), f"{notebook}: the text does not lead to {name[1]}"
+            assert '<details class="llmbook-figure-code"' in after, f"{notebook}: no code under {name[1]}"
+    assert sum(counts.values()) > 15
 
 
 def test_each_page_leads_to_the_next(book):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import build, toc
+from tools import build, portable, toc
 
 ROOT = Path(__file__).resolve().parents[2]
 THEME = ROOT / "theme"
@@ -117,3 +117,37 @@ def test_the_table_of_contents_is_read_in_its_order(tmp_path):
     assert toc.entries(tmp_path) == ["index", "chapters/01_a/index", "chapters/01_a/02_b", "chapters/01_a/01_c", "end"]
     assert toc.notebooks(tmp_path) == ["chapters/01_a/02_b"] and toc.chapters(tmp_path) == ["chapters/01_a/index"]
     assert toc.module_of("chapters/01_a/02_b") == toc.module_of("chapters/01_a/02_b.ipynb") == "a.b"
+
+
+def test_an_arithmetic_that_is_not_another_one_is_refused():
+    usual = {"capability": "AVX512", "threads": 2, "digests": {"torch @": "1", "numpy exp": "2"}}
+    other = {"capability": "DEFAULT", "threads": 1, "digests": {"torch @": "3", "numpy exp": "4"}}
+    assert portable.difference(usual, other) == (
+        "torch computes with DEFAULT on 1 thread, usually with AVX512; other last bits in torch @, numpy exp",
+        True,
+    )
+    text, enough = portable.difference(usual, {**other, "digests": usual["digests"] | {"torch @": "3"}})
+    assert text.endswith("other last bits in torch @, but the usual ones in numpy exp") and not enough
+    text, enough = portable.difference({**usual, "capability": "DEFAULT"}, {**other, "digests": usual["digests"]})
+    assert text.endswith("this machine has no other arithmetic") and enough
+
+
+def test_a_strict_build_that_has_passed_is_not_repeated_until_something_changes(tmp_path, monkeypatch):
+    built, target = [], tmp_path / "_build" / "index.html"
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    monkeypatch.setattr(build, "HTML", target)
+
+    def build_html(flags: list[str]) -> int:
+        built.append(flags)
+        target.write_text("page")
+        return int((tmp_path / "index.md").read_text() == "broken")
+
+    monkeypatch.setattr(build, "build_html", build_html)
+    steps = [("a", True, 1), ("a", True, 1), ("b", True, 2), ("broken", True, 3), ("broken", True, 4), ("a", False, 5),
+             ("a", False, 6), ("a", True, 7), ("a", True, 7), ("a", False, 8), ("a", True, 9)]  # fmt: skip
+    for text, strict, count in steps:
+        (tmp_path / "index.md").write_text(text)
+        status = build.build("html", build.STRICT if strict else [])
+        assert (status, len(built)) == (int(text == "broken"), count), (text, strict)
+    target.unlink()
+    assert build.build("html", build.STRICT) == 0 and len(built) == 10

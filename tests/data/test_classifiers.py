@@ -20,15 +20,19 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import precision_recall_curve
 
 from llmbook.data.classifiers import (
-    JIGSAW_LABELS,
-    TOXIC_PASSAGE,
-    TOXIC_SHARE,
-    Features,
+    _JIGSAW_LABELS,
+    _TOXIC_PASSAGE,
+    _TOXIC_SHARE,
     LabelledText,
     TextClassifier,
-    curvature_bound,
+    _curvature_bound,
+    _Features,
+    _folded_words,
+    _sigmoid,
+    _text_split,
+    _toxic_passages,
+    _word_code,
     fit_classifier,
-    folded_words,
     hashed_features,
     jigsaw_texts,
     labelled_texts,
@@ -41,25 +45,21 @@ from llmbook.data.classifiers import (
     quality_score,
     reliability,
     save_classifier,
-    sigmoid,
     split_passages,
-    text_split,
-    toxic_passages,
     toxicity_classifier,
     toxicity_rejection,
     train_logistic,
-    word_code,
 )
 from llmbook.data.documents import SourceError, make_document, stdlib_documents
 
 
-def sparse(features: Features) -> csr_matrix:
+def sparse(features: _Features) -> csr_matrix:
     return csr_matrix((features.values, (features.rows, features.buckets)), shape=features.shape)
 
 
-def part(name: str, which: str) -> tuple[Features, np.ndarray]:
-    rows = [row for row in labelled_texts(name) if text_split(row.text) == which]
-    return hashed_features([folded_words(row.text) for row in rows]), np.array([row.label for row in rows], float)
+def part(name: str, which: str) -> tuple[_Features, np.ndarray]:
+    rows = [row for row in labelled_texts(name) if _text_split(row.text) == which]
+    return hashed_features([_folded_words(row.text) for row in rows]), np.array([row.label for row in rows], float)
 
 
 RANT = "You are an idiot. Nobody likes you, loser! Shut up and get lost, you pathetic fool. "
@@ -74,7 +74,7 @@ def test_the_texts_are_many_distinct_and_balanced(name, least):
     assert len(rows) >= least and len({row.text for row in rows}) == len(rows)
     assert {row.label for row in rows} == {0, 1} and all(row.text.strip() and row.group for row in rows)
     assert 0.35 < np.mean([row.label for row in rows]) < 0.65
-    counts = Counter(text_split(row.text) for row in rows)
+    counts = Counter(_text_split(row.text) for row in rows)
     assert 0.5 < counts["train"] / len(rows) < 0.7 and min(counts.values()) > 0.12 * len(rows)
 
 
@@ -87,7 +87,7 @@ def test_an_unknown_set_is_named():
 
 
 def by_hand(words: list[str], bits: int) -> np.ndarray:
-    codes = [word_code(word) for word in words]
+    codes = [_word_code(word) for word in words]
     codes += [(a * 0x9E3779B1 + b) % 2**32 for a, b in zip(codes, codes[1:])]
     row = np.zeros(2**bits)
     for code in codes:
@@ -113,18 +113,19 @@ def test_products_equal_those_of_scipy():
 
 
 def test_the_hash_is_the_same_in_every_process():
-    code = "from llmbook.data.classifiers import *; print(word_code('genius'), hashed_features([['a', 'b']]).buckets.tolist())"
+    code = "from llmbook.data.classifiers import _word_code, hashed_features\n"
+    code += "print(_word_code('genius'), hashed_features([['a', 'b']]).buckets.tolist())"
     found = {
         subprocess.run(
             [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
         ).stdout
         for seed in ("1", "2")
     }
-    assert found == {f"{word_code('genius')} {hashed_features([['a', 'b']]).buckets.tolist()}\n"}
+    assert found == {f"{_word_code('genius')} {hashed_features([['a', 'b']]).buckets.tolist()}\n"}
 
 
 def test_texts_with_lone_surrogates_have_features():
-    assert len(hashed_features([folded_words("a \ud800 b")]).rows) == 5
+    assert len(hashed_features([_folded_words("a \ud800 b")]).rows) == 5
 
 
 # ---------------------------------------------------------------- loss and training
@@ -148,7 +149,7 @@ def test_loss_and_gradient_equal_autograd(penalty):
 
 def test_sigmoid_does_not_overflow():
     z = np.array([-1e4, -2.0, 0.0, 2.0, 1e4])
-    assert np.allclose(sigmoid(z), torch.sigmoid(torch.tensor(z)).numpy(), atol=1e-15)
+    assert np.allclose(_sigmoid(z), torch.sigmoid(torch.tensor(z)).numpy(), atol=1e-15)
 
 
 @pytest.mark.parametrize("name", ["toxicity", "quality"])
@@ -165,7 +166,7 @@ def test_the_bound_is_above_the_largest_curvature():
     for some in (features, hashed_features([["a"] * 30, ["b", "c"]], 4)):
         matrix = np.hstack([sparse(some).toarray()[:, np.unique(some.buckets)], np.ones((some.shape[0], 1))])
         largest = np.linalg.norm(matrix, 2) ** 2 / some.shape[0] / 4
-        assert largest <= curvature_bound(some) + 1e-12
+        assert largest <= _curvature_bound(some) + 1e-12
 
 
 def test_training_twice_gives_the_same_bits():
@@ -175,7 +176,7 @@ def test_training_twice_gives_the_same_bits():
 
 def test_order_of_the_texts_hardly_matters():
     rows = labelled_texts("quality")
-    lists = [folded_words(row.text) for row in rows]
+    lists = [_folded_words(row.text) for row in rows]
     one, other = fit_classifier(rows).probabilities(lists), fit_classifier(rows[::-1]).probabilities(lists)
     assert np.abs(one - other).max() < 1e-4
 
@@ -196,7 +197,7 @@ def test_one_label_and_no_convergence_are_errors():
 def test_platt_scaling_finds_the_minimum_of_its_loss():
     draw = np.random.default_rng(0)
     scores = draw.normal(size=400) * 2
-    labels = (draw.random(400) < sigmoid(0.5 * scores - 1)).astype(float)
+    labels = (draw.random(400) < _sigmoid(0.5 * scores - 1)).astype(float)
     slope, shift = platt_scaling(scores, labels)
     assert abs(slope - 0.5) < 0.2 and abs(shift + 1) < 0.4
     high, low = (labels.sum() + 1) / (labels.sum() + 2), 1 / (400 - labels.sum() + 2)
@@ -236,9 +237,9 @@ def test_precision_and_recall_equal_scikit_learn(pairs):
 
 
 def test_the_classifier_beats_a_list_of_words_on_held_out_texts():
-    rows = [row for row in labelled_texts("toxicity") if text_split(row.text) == "held out"]
+    rows = [row for row in labelled_texts("toxicity") if _text_split(row.text) == "held out"]
     labels = np.array([row.label for row in rows], float)
-    guess = toxicity_classifier().probabilities([folded_words(row.text) for row in rows])
+    guess = toxicity_classifier().probabilities([_folded_words(row.text) for row in rows])
     listed = {
         "idiot",
         "idiots",
@@ -256,7 +257,7 @@ def test_the_classifier_beats_a_list_of_words_on_held_out_texts():
         "abort",
         "shut",
     }
-    struck = np.array([not listed.isdisjoint(folded_words(row.text)) for row in rows])
+    struck = np.array([not listed.isdisjoint(_folded_words(row.text)) for row in rows])
     _, precision, recall = precision_recall(guess, labels)
     at = np.argmax(recall >= struck[labels == 1].mean())
     assert precision[at] > labels[struck].mean() + 0.05
@@ -265,7 +266,7 @@ def test_the_classifier_beats_a_list_of_words_on_held_out_texts():
 
 def test_hard_negatives_of_programming_are_not_toxic():
     texts = ["os.kill sends a signal to the process", "abort the transaction and release the lock", "kill the child process"]
-    assert toxicity_classifier().probabilities([folded_words(text) for text in texts]).max() < TOXIC_PASSAGE
+    assert toxicity_classifier().probabilities([_folded_words(text) for text in texts]).max() < _TOXIC_PASSAGE
 
 
 # ---------------------------------------------------------------- documents
@@ -279,16 +280,16 @@ def test_passages_are_sentences_of_bounded_length():
 
 
 def test_toxic_passages_are_counted():
-    assert toxic_passages(RANT) == (3, 3) and toxic_passages("") == (0, 0)
-    assert toxic_passages("The library is open until six. " * 30 + RANT) == (3, 33)
+    assert _toxic_passages(RANT) == (3, 3) and _toxic_passages("") == (0, 0)
+    assert _toxic_passages("The library is open until six. " * 30 + RANT) == (3, 33)
 
 
 def test_one_passage_is_forgiven():
     one = "You are an idiot. "
-    assert toxic_passages(one) == (1, 1) and toxicity_rejection(make_document(one, "a.txt")) is None
+    assert _toxic_passages(one) == (1, 1) and toxicity_rejection(make_document(one, "a.txt")) is None
     for clean in range(12):
         text = RANT + "The library is open until six. " * clean
-        wanted = "toxic" if 3 - 1 > TOXIC_SHARE * (3 + clean) else None
+        wanted = "toxic" if 3 - 1 > _TOXIC_SHARE * (3 + clean) else None
         assert toxicity_rejection(make_document(text, "a.txt")) == wanted
 
 
@@ -372,7 +373,7 @@ def write(path, rows, columns):
     return path
 
 
-COLUMNS = ("id", "comment_text", *JIGSAW_LABELS)
+COLUMNS = ("id", "comment_text", *_JIGSAW_LABELS)
 
 
 def test_jigsaw_toxic_comments(tmp_path):

@@ -19,36 +19,36 @@ from hypothesis import strategies as st
 
 from llmbook.data.deduplication import (
     DuplicateIndex,
-    HashTable,
     LineCounts,
     Permutations,
     UnionFind,
+    _bucket_links,
+    _datasketch_minhash,
+    _first_copies,
+    _fold_hashes,
+    _hash64,
+    _hash_overlap,
+    _HashTable,
+    _join_candidates,
+    _line_hashes,
+    _mix_hashes,
+    _normalized_lines,
+    _repeated_lines,
     band_keys,
-    bucket_links,
     candidate_pairs,
     candidate_probability,
     choose_bands,
     cluster_labels,
     cluster_near_duplicates,
     count_lines,
-    datasketch_minhash,
     deduplicate,
     drop_repeated_lines,
     exact_duplicates,
-    first_copies,
-    fold_hashes,
-    hash64,
-    hash_overlap,
     jaccard,
-    join_candidates,
-    line_hashes,
     make_permutations,
     merge_line_counts,
     minhash_signature,
-    mix_hashes,
     near_duplicates,
-    normalized_lines,
-    repeated_lines,
     shingle_hashes,
     shingles,
     text_hash,
@@ -64,7 +64,7 @@ def varied_texts(seed: int, families: int = 12, copies: int = 4, length: int = 1
     """Families of texts: copies of one text with some of its words replaced."""
     rng = random.Random(seed)
     texts = []
-    for family in range(families):
+    for _ in range(families):
         base = [f"w{rng.randrange(5000)}" for _ in range(length)]
         for _ in range(copies):
             changed = list(base)
@@ -139,7 +139,7 @@ def test_text_hashes_are_blake2b():
     import hashlib
 
     assert text_hash("ü") == hashlib.blake2b("ü".encode(), digest_size=16).digest()
-    assert hash64("ü") == int.from_bytes(hashlib.blake2b("ü".encode(), digest_size=8).digest(), "little")
+    assert _hash64("ü") == int.from_bytes(hashlib.blake2b("ü".encode(), digest_size=8).digest(), "little")
     assert len({text_hash(text) for text in ("", " ", "a", "\ud800")}) == 4
 
 
@@ -175,9 +175,9 @@ def test_lines_count_once_per_document(pages, at_least):
     documents = documents_of("\n".join(page) for page in pages)
     counts = Counter(name for page in pages for name in {plain(line) for line in page} - {""})
     expected = {name for name, count in counts.items() if count >= at_least}
-    repeated = repeated_lines(documents, at_least)
-    assert sorted(hash64(name) for name in expected) == repeated.tolist()
-    for page, document in zip(pages, documents):
+    repeated = _repeated_lines(documents, at_least)
+    assert sorted(_hash64(name) for name in expected) == repeated.tolist()
+    for document in documents:
         left = [line for line in document.text.split("\n") if plain(line) not in expected]
         assert drop_repeated_lines(document.text, repeated) == "\n".join(left)
 
@@ -194,16 +194,16 @@ def test_line_counts_do_not_depend_on_the_parts(pages, cut, at_a_time):
 
 
 def test_lines_by_hand():
-    assert normalized_lines("A-b  C\n\n12:30, x_y") == ["a b c", "", "00 00 x_y"]
-    assert line_hashes("a\n!\na").tolist() == [hash64("a"), 0, hash64("a")]
+    assert _normalized_lines("A-b  C\n\n12:30, x_y") == ["a b c", "", "00 00 x_y"]
+    assert _line_hashes("a\n!\na").tolist() == [_hash64("a"), 0, _hash64("a")]
     assert drop_repeated_lines("a\nb", np.empty(0, np.uint64)) == "a\nb"
-    assert drop_repeated_lines("", np.array([hash64("a")], np.uint64)) == ""
+    assert drop_repeated_lines("", np.array([_hash64("a")], np.uint64)) == ""
 
 
 def test_lines_that_break_elsewhere_stay_whole():
     """Only a line feed ends a line, so a text comes back with all of its other separators."""
     text = "a\u2028b\x0cc\x85d\r\ne"
-    assert len(line_hashes(text)) == 2 and drop_repeated_lines(text, np.array([1], np.uint64)) == text
+    assert len(_line_hashes(text)) == 2 and drop_repeated_lines(text, np.array([1], np.uint64)) == text
 
 
 # ---------------------------------------------------------------- shingles
@@ -223,7 +223,7 @@ sentences = st.lists(st.sampled_from("a b c d e f".split()), max_size=30).map(" 
 def test_hashes_stand_for_shingles(a, b, n):
     x, y = shingle_hashes(a, n), shingle_hashes(b, n)
     assert len(x) == len(shingles(a, n)) and x.dtype == np.uint64 and (np.diff(x.astype(object)) > 0).all()
-    assert hash_overlap(x, y) == pytest.approx(jaccard(shingles(a, n), shingles(b, n)), abs=0)
+    assert _hash_overlap(x, y) == pytest.approx(jaccard(shingles(a, n), shingles(b, n)), abs=0)
 
 
 @given(
@@ -231,7 +231,7 @@ def test_hashes_stand_for_shingles(a, b, n):
 )
 def test_overlap_is_that_of_sets(a, b, both):
     x, y = (np.array(sorted(s | both), np.uint64) for s in (a, b))
-    assert hash_overlap(x, y) == hash_overlap(y, x) == jaccard(a | both, b | both)
+    assert _hash_overlap(x, y) == _hash_overlap(y, x) == jaccard(a | both, b | both)
 
 
 def test_no_collision_in_the_largest_files(library):
@@ -244,17 +244,17 @@ def test_no_collision_in_the_largest_files(library):
 
 
 def test_the_table_of_words_is_bounded(monkeypatch):
-    table = HashTable()
+    table = _HashTable()
     for n in range(199_999):
         dict.__setitem__(table, str(n), n)
-    assert table["last"] == hash64("last") and len(table) == 200_000
-    assert table["new"] == hash64("new") and len(table) == 1 and table["new"] == table["new"]
+    assert table["last"] == _hash64("last") and len(table) == 200_000
+    assert table["new"] == _hash64("new") and len(table) == 1 and table["new"] == table["new"]
 
 
 def test_mixing_is_that_of_python_integers():
     for state, value in ((0, 0), (1, 2), (2**64 - 1, 12345678901234567890)):
         mixed = ((state ^ value) * 0x9E3779B97F4A7C15) % 2**64
-        found = mix_hashes(np.array([state], np.uint64), np.array([value], np.uint64))
+        found = _mix_hashes(np.array([state], np.uint64), np.array([value], np.uint64))
         assert found.tolist() == [mixed ^ (mixed >> 29)]
 
 
@@ -285,7 +285,7 @@ def test_signatures_are_datasketchs(size):
 
 def test_a_signature_is_the_minimum_of_python_integers():
     hashes, maps = shingle_hashes("a b c d e f g h i j"), make_permutations(7)
-    folded = [int(h) for h in fold_hashes(hashes)]
+    folded = [int(h) for h in _fold_hashes(hashes)]
     expected = [min((a * h + b) % 2**32 for h in folded) for a, b in zip(maps.a.tolist(), maps.b.tolist())]
     assert minhash_signature(hashes, maps).tolist() == expected
 
@@ -297,9 +297,9 @@ def test_minhash_estimates_the_similarity(common):
     exact = common / (1000 - common)
     estimates = []
     for _ in range(30):
-        words = [hash64(f"w{rng.randrange(10**9)}") for _ in range(1000 - common)]
+        words = [_hash64(f"w{rng.randrange(10**9)}") for _ in range(1000 - common)]
         a, b = (np.unique(np.array(some, np.uint64)) for some in (words[:500], words[500 - common :]))
-        assert hash_overlap(a, b) == exact
+        assert _hash_overlap(a, b) == exact
         estimates.append((minhash_signature(a, maps) == minhash_signature(b, maps)).mean())
     assert abs(np.mean(estimates) - exact) <= 4 * (exact * (1 - exact) / (128 * 30)) ** 0.5 + 1e-12
 
@@ -350,13 +350,13 @@ def test_links_are_pairs_with_equal_keys(rows, reach):
         column = keys[:, band]
         for position in range(len(rows)):
             before = [p for p in range(position) if column[p] == column[position]]
-            linked = sorted(int(a) for part in bucket_links(column, reach) for a, b in part if b == position)
+            linked = sorted(int(a) for part in _bucket_links(column, reach) for a, b in part if b == position)
             assert linked == sorted({*before[-reach:], *before[:1]})
 
 
 def test_a_huge_bucket_has_few_links():
     column = np.zeros(50_000, np.uint64)
-    assert sum(map(len, bucket_links(column, reach=3))) < 4 * 50_000
+    assert sum(map(len, _bucket_links(column, reach=3))) < 4 * 50_000
     assert candidate_pairs(np.empty((0, 3), np.uint64)).shape == (0, 2)
 
 
@@ -391,9 +391,9 @@ def test_a_long_chain_is_found_without_recursion():
 
 def test_first_copies_by_hand():
     near = {(0, 1): 0.9, (1, 2): 0.9, (0, 3): 0.8, (2, 3): 0.85}
-    assert first_copies(range(4), lambda *pair: near.get(pair, 0.0), 0.8) == {1: (0, 0.9), 3: (2, 0.85)}
-    assert first_copies([], None, 0.8) == {} == first_copies([7], None, 0.8)
-    equal = first_copies(range(3), lambda a, b: 1.0 if b == 2 else 0.0, 0.8)
+    assert _first_copies(range(4), lambda *pair: near.get(pair, 0.0), 0.8) == {1: (0, 0.9), 3: (2, 0.85)}
+    assert _first_copies([], None, 0.8) == {} == _first_copies([7], None, 0.8)
+    equal = _first_copies(range(3), lambda a, b: 1.0 if b == 2 else 0.0, 0.8)
     assert equal == {2: (0, 1.0)}  # of equal scores the first
 
 
@@ -433,7 +433,7 @@ def test_equal_documents_cost_linear_comparisons():
     calls = []
     hashes = shingle_hashes("one two three four five six")
     found = cluster_near_duplicates(np.zeros((3000, 4), np.uint64), lambda n: calls.append(n) or hashes)
-    assert found == {n: (0, 1.0) for n in range(1, 3000)} and len(calls) <= 2 * 2 * 2999
+    assert found == dict.fromkeys(range(1, 3000), (0, 1.0)) and len(calls) <= 2 * 2 * 2999
 
 
 @pytest.mark.parametrize("edits", [8, 12, 30])
@@ -448,7 +448,7 @@ def test_a_large_family_around_the_threshold(edits, reach):
         held.append(shingle_hashes(" ".join(words)))
     keys = band_keys(signatures_of(held, make_permutations()), *choose_bands(0.8))
     found = cluster_near_duplicates(keys, held.__getitem__, 0.8, reach)
-    expected = first_copies(range(600), lambda a, b: hash_overlap(held[a], held[b]), 0.8)
+    expected = _first_copies(range(600), lambda a, b: _hash_overlap(held[a], held[b]), 0.8)
     same = sum(found.get(n) == copy for n, copy in expected.items())
     assert len(expected) > 50 and same >= 0.98 * len(expected.keys() | found.keys())
 
@@ -461,7 +461,7 @@ def test_candidates_are_asked_about_once_they_are_apart():
         asked.append((a, b))
         return (a, b) != (1, 2)
 
-    assert join_candidates(keys, is_copy, reach=4).tolist() == [0, 0, 2, 0, 0]
+    assert _join_candidates(keys, is_copy, reach=4).tolist() == [0, 0, 2, 0, 0]
     assert asked == [(0, 1), (1, 3), (0, 4), (1, 2)] and all(a < b for a, b in asked)
 
 
@@ -484,10 +484,10 @@ def test_recall_and_precision_on_the_library(held, exact, truth, seed):
     """At 0.8, codec tables included: candidates, verified pairs, and every decision."""
     keys = band_keys(signatures_of(held, make_permutations(128, seed)), *choose_bands(0.8))
     candidates = set(map(tuple, candidate_pairs(keys).tolist()))
-    verified = {(a, b) for a, b in candidates if hash_overlap(held[a], held[b]) >= 0.8}
+    verified = {(a, b) for a, b in candidates if _hash_overlap(held[a], held[b]) >= 0.8}
     assert len(truth) >= 20 and len(verified & truth) >= 0.95 * len(truth) and verified <= truth
     removed = cluster_near_duplicates(keys, held.__getitem__)
-    expected = first_copies(range(len(held)), lambda *pair: exact.get(pair, 0.0), 0.8)
+    expected = _first_copies(range(len(held)), lambda *pair: exact.get(pair, 0.0), 0.8)
     assert len(removed.keys() & expected.keys()) >= 0.95 * len(removed.keys() | expected.keys())
     assert all(exact[min(n, other), max(n, other)] == score >= 0.8 for n, (other, score) in removed.items())
 
@@ -515,7 +515,7 @@ def test_datasketch_has_the_same_candidates(held):
     signatures = signatures_of(held, maps)
     lsh, found = MinHashLSH(num_perm=128, params=(bands, rows)), set()
     for n, signature in enumerate(signatures):
-        sketch = datasketch_minhash(signature, maps)
+        sketch = _datasketch_minhash(signature, maps)
         found |= {(other, n) for other in lsh.query(sketch)}
         lsh.insert(n, sketch)
     assert found == set(map(tuple, candidate_pairs(band_keys(signatures, bands, rows), len(held)).tolist()))
@@ -541,7 +541,7 @@ def four_stages(library, folder, maps: Permutations | None, tasks: int):
 
     class SameShingles(MinhashDedupSignature):
         def get_shingles(self, text):
-            return fold_hashes(shingle_hashes(text)).astype(np.uint64)[:, None]
+            return _fold_hashes(shingle_hashes(text)).astype(np.uint64)[:, None]
 
     class SameFunctions(SameShingles):
         parameters = None if maps is None else tuple(part.astype(np.uint64)[None] for part in maps)

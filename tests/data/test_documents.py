@@ -33,40 +33,40 @@ from hypothesis import strategies as st
 
 from llmbook.data.documents import (
     TEXT_READERS,
-    HubSource,
     Skipped,
     SourceError,
     SourceFile,
+    _choose_split,
+    _declared_encoding,
+    _decode_text,
+    _document_kind,
+    _error_line,
+    _file_documents,
+    _first_bad_byte,
+    _folder_documents,
+    _HubSource,
+    _is_blank,
+    _json_value,
+    _list_folder,
+    _list_stdlib,
+    _open_stream,
+    _own_metadata,
+    _parse_hub_source,
+    _row_document,
+    _row_metadata,
+    _take_documents,
+    _zstd_chunks,
     assign_files,
-    choose_split,
-    declared_encoding,
-    decode_text,
-    document_kind,
-    error_line,
-    file_documents,
-    first_bad_byte,
-    folder_documents,
     hub_documents,
-    is_blank,
     is_hub_source,
-    json_value,
     jsonl_documents,
     list_files,
-    list_folder,
-    list_stdlib,
     make_document,
     open_source,
-    open_stream,
-    own_metadata,
     parquet_documents,
-    parse_hub_source,
     read_files,
     reader_for,
-    row_document,
-    row_metadata,
     stdlib_documents,
-    take_documents,
-    zstd_chunks,
 )
 
 
@@ -82,10 +82,10 @@ def one_line(error: BaseException) -> bool:
 def test_utf8_text_comes_back(text):
     if "\0" in text:
         with pytest.raises(ValueError, match="NUL"):
-            decode_text(text.encode(), "a.txt")
+            _decode_text(text.encode(), "a.txt")
     else:
         expected = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-        assert decode_text(text.encode(), "a.txt") == expected
+        assert _decode_text(text.encode(), "a.txt") == expected
 
 
 @settings(deadline=None)
@@ -93,7 +93,7 @@ def test_utf8_text_comes_back(text):
 def test_any_bytes_give_text_or_one_clear_error(data):
     for name in ("a.txt", "a.py"):
         try:
-            decode_text(data, name).encode()
+            _decode_text(data, name).encode()
         except ValueError as error:
             assert not isinstance(error, UnicodeError) and one_line(error)
 
@@ -109,11 +109,11 @@ def test_python_files_decode_as_python_decodes_them():
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "shift_jis", "utf-8"])
 def test_declared_encodings(encoding):
     text = f"# -*- coding: {encoding} -*-\nname = 'x{'é' if encoding != 'shift_jis' else 'テ'}'\n"
-    assert decode_text(text.encode(encoding), "a.py") == text
+    assert _decode_text(text.encode(encoding), "a.py") == text
 
 
 def test_a_byte_order_mark_is_no_text():
-    assert decode_text(b"\xef\xbb\xbfx = 1\n", "a.py") == decode_text(b"\xef\xbb\xbfx = 1\n", "a.txt") == "x = 1\n"
+    assert _decode_text(b"\xef\xbb\xbfx = 1\n", "a.py") == _decode_text(b"\xef\xbb\xbfx = 1\n", "a.txt") == "x = 1\n"
 
 
 @pytest.mark.parametrize(
@@ -130,18 +130,18 @@ def test_a_byte_order_mark_is_no_text():
 )
 def test_what_does_not_decode_is_named_by_its_byte(data, name, message):
     with pytest.raises(ValueError, match=message):
-        decode_text(data, name)
+        _decode_text(data, name)
 
 
 def test_kinds():
     names = {"code": ("a.PY", "b/c.rs", "a.sql"), "prose": ("a.txt", "a.md", "Makefile"), "html": ("a.html", "b/A.HTM", "c.xhtml")}
-    assert all(document_kind(name) == kind for kind in names for name in names[kind])
+    assert all(_document_kind(name) == kind for kind in names for name in names[kind])
 
 
 @settings(deadline=None)
 @given(st.binary())
 def test_the_first_bad_byte_is_where_decoding_stops(data):
-    words = first_bad_byte(data)
+    words = _first_bad_byte(data)
     if words is None:
         assert data.decode("utf-8", errors="surrogateescape").encode() == data
     else:
@@ -152,14 +152,14 @@ def test_the_first_bad_byte_is_where_decoding_stops(data):
 
 
 def test_other_files_declare_nothing():
-    assert declared_encoding(b"# coding: latin-1\n", "a.txt") == "utf-8-sig"
-    assert declared_encoding(b"# coding: latin-1\n", "A.PY") == "iso-8859-1"
+    assert _declared_encoding(b"# coding: latin-1\n", "a.txt") == "utf-8-sig"
+    assert _declared_encoding(b"# coding: latin-1\n", "A.PY") == "iso-8859-1"
 
 
 @settings(deadline=None)
 @given(st.text())
 def test_blank_is_what_strip_leaves_empty(text):
-    assert is_blank(text) == (not text.strip())
+    assert _is_blank(text) == (not text.strip())
 
 
 # ---------------------------------------------------------------- folders
@@ -187,7 +187,7 @@ def folder(tmp_path) -> Path:
 
 def test_a_folder_in_the_order_of_names(folder):
     skipped = []
-    documents = list(folder_documents(folder, skipped))
+    documents = list(_folder_documents(folder, skipped))
     assert all(isinstance(document, Document) for document in documents)
     assert [document.id for document in documents] == ["a.txt", "a/z.py", "b.txt", "r1", "rows.jsonl:4"]
     assert documents[0].metadata == {"kind": "prose", "bytes": 6, "source": "a.txt"}
@@ -200,7 +200,7 @@ def test_a_folder_in_the_order_of_names(folder):
 
 
 def test_the_order_does_not_depend_on_the_file_system(folder, monkeypatch):
-    expected = [document.id for document in folder_documents(folder)]
+    expected = [document.id for document in _folder_documents(folder)]
     original = os.walk
 
     def reversed_walk(*args, **kwargs):
@@ -209,7 +209,7 @@ def test_the_order_does_not_depend_on_the_file_system(folder, monkeypatch):
             yield top, subfolders, files[::-1]
 
     monkeypatch.setattr(os, "walk", reversed_walk)
-    assert [document.id for document in folder_documents(folder)] == expected
+    assert [document.id for document in _folder_documents(folder)] == expected
 
 
 def test_unreadable_files_and_folders_are_skipped_with_a_reason(folder, monkeypatch):
@@ -230,7 +230,7 @@ def test_unreadable_files_and_folders_are_skipped_with_a_reason(folder, monkeypa
 
     monkeypatch.setattr(os, "scandir", locked_folder)
     skipped = []
-    assert [document.id for document in folder_documents(folder, skipped)] == ["a.txt", "r1", "rows.jsonl:4"]
+    assert [document.id for document in _folder_documents(folder, skipped)] == ["a.txt", "r1", "rows.jsonl:4"]
     assert sorted(skipped) == [
         Skipped("a", "unreadable", "Permission denied"),
         Skipped("b.txt", "unreadable", "Permission denied"),
@@ -243,13 +243,13 @@ def test_links_and_pipes_do_not_hang(folder):
     (folder / "loop").symlink_to(folder)
     (folder / "broken.txt").symlink_to(folder / "nowhere")
     os.mkfifo(folder / "pipe.txt")
-    assert [document.id for document in folder_documents(folder)][:3] == ["a.txt", "a/z.py", "b.txt"]
+    assert [document.id for document in _folder_documents(folder)][:3] == ["a.txt", "a/z.py", "b.txt"]
 
 
 def test_a_bad_row_in_a_folder_is_an_error(folder):
     (folder / "rows.jsonl").write_text("{")
     with pytest.raises(SourceError, match="rows.jsonl:1"):
-        list(folder_documents(folder))
+        list(_folder_documents(folder))
 
 
 def test_the_standard_library():
@@ -325,14 +325,14 @@ def test_a_row_keeps_its_kind(tmp_path):
 
 def test_what_a_row_says_besides_its_text_becomes_metadata():
     row = {"text": "x", "id": 7, "url": "u", "metadata": {"n": 1, "url": "old"}, "media": [], "score": math.nan}
-    document = row_document(row, "rows:1")
+    document = _row_document(row, "rows:1")
     assert document.id == "7"
     assert document.metadata == {"n": 1, "url": "u", "score": None, "kind": "prose", "bytes": 1, "source": "rows:1"}
-    assert row_metadata({"text": "x", "metadata": '{"a": 1}'}) == {"a": 1}
-    assert row_metadata({"text": "x", "metadata": "words"}) == {"metadata": "words"}
-    assert row_metadata({"text": "x", "metadata": None}) == {} == row_metadata({"text": "x"})
-    assert row_document({"text": "x", "source": "the web"}, "rows:1").metadata["source"] == "the web"
-    assert own_metadata("{}") == {} and own_metadata("[") is None and own_metadata(3) is None
+    assert _row_metadata({"text": "x", "metadata": '{"a": 1}'}) == {"a": 1}
+    assert _row_metadata({"text": "x", "metadata": "words"}) == {"metadata": "words"}
+    assert _row_metadata({"text": "x", "metadata": None}) == {} == _row_metadata({"text": "x"})
+    assert _row_document({"text": "x", "source": "the web"}, "rows:1").metadata["source"] == "the web"
+    assert _own_metadata("{}") == {} and _own_metadata("[") is None and _own_metadata(3) is None
 
 
 def test_numbers_that_json_lacks_become_none(tmp_path):
@@ -353,15 +353,15 @@ other = st.floats() | st.dates() | st.datetimes() | st.times() | st.binary() | s
 @settings(deadline=None, max_examples=50)
 @given(plain, st.lists(other))
 def test_json_values(value, others):
-    assert json_value(value) == value
-    written = json.dumps(json_value([value, tuple(others), {1: others}]), allow_nan=False)
+    assert _json_value(value) == value
+    written = json.dumps(_json_value([value, tuple(others), {1: others}]), allow_nan=False)
     assert json.loads(written)[0] == value
 
 
 def test_dates_keep_their_meaning():
     values = {"d": date(2024, 5, 1), "t": time(12, 30), "b": b"\x01\xff", "n": Decimal("1.50"), "l": timedelta(days=2)}
-    assert json_value(values) == {"d": "2024-05-01", "t": "12:30:00", "b": "01ff", "n": "1.50", "l": "2 days, 0:00:00"}
-    assert datetime.fromisoformat(json_value(datetime(2024, 5, 1, 12))) == datetime(2024, 5, 1, 12)
+    assert _json_value(values) == {"d": "2024-05-01", "t": "12:30:00", "b": "01ff", "n": "1.50", "l": "2 days, 0:00:00"}
+    assert datetime.fromisoformat(_json_value(datetime(2024, 5, 1, 12))) == datetime(2024, 5, 1, 12)
 
 
 def rows_of(count: int) -> bytes:
@@ -416,23 +416,23 @@ def test_all_lines_before_the_cut_arrive(tmp_path, ending, frames):
 def test_zstandard_frames(pieces, size):
     skippable = (0x184D2A50).to_bytes(4, "little") + (3).to_bytes(4, "little") + b"abc"
     data = skippable.join(zstandard.compress(piece) for piece in pieces)
-    assert b"".join(zstd_chunks(BytesIO(data), size)) == b"".join(pieces)
+    assert b"".join(_zstd_chunks(BytesIO(data), size)) == b"".join(pieces)
     if data:
         with pytest.raises(EOFError):
-            list(zstd_chunks(BytesIO(data[:-1]), size))
+            list(_zstd_chunks(BytesIO(data[:-1]), size))
 
 
 @pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
 def test_streams_are_closed(tmp_path, ending):
     path = tmp_path / f"A.JSONL{ending.upper()}"
     path.write_bytes(compress.get(ending, bytes)(b"line\nline\n"))
-    with open_stream(path) as file:
+    with _open_stream(path) as file:
         assert file.readlines() == [b"line\n"] * 2
     assert file.closed
 
 
 def test_no_compressed_file_takes_much_memory():
-    worst = max(map(len, zstd_chunks(BytesIO(zstandard.compress(bytes(200_000_000))))))
+    worst = max(map(len, _zstd_chunks(BytesIO(zstandard.compress(bytes(200_000_000))))))
     assert worst < 64e6
 
 
@@ -499,7 +499,7 @@ def test_a_data_set_is_the_same_in_every_format(tmp_path, many_rows):
 
 
 def test_what_datatrove_writes_comes_back(tmp_path, folder):
-    documents = list(folder_documents(folder))
+    documents = list(_folder_documents(folder))
     with JsonlWriter(str(tmp_path / "out"), compression="gzip") as writer:
         for document in documents:
             writer.write(document)
@@ -611,7 +611,7 @@ def test_the_longest_ending_counts():
 def test_a_reader_is_plugged_in(folder, tmp_path):
     def csv_documents(path, name, skipped):
         for number, row in enumerate(csv.DictReader(io.StringIO(path.read_text())), 1):
-            yield row_document(row, f"{name}:{number}")
+            yield _row_document(row, f"{name}:{number}")
 
     (folder / "a" / "t.csv").write_text('text,lang\n"one, two",en\nthree,en\n')
     readers = TEXT_READERS | {".csv": csv_documents}
@@ -629,7 +629,7 @@ def test_files_are_listed_before_they_are_read(folder):
     assert all(file.bytes == file.path.stat().st_size == len(file.path.read_bytes()) for file in files)
     assert shape(read_files(files)) == shape(open_source(folder))
     assert list_files(folder / "b.txt") == [SourceFile("b.txt", folder / "b.txt", 6)]
-    assert list_files("stdlib") == list_stdlib() and len(list_stdlib()) > 500
+    assert list_files("stdlib") == _list_stdlib() and len(_list_stdlib()) > 500
     (folder / "b.txt").unlink()
     skipped = []
     list(read_files(files, skipped=skipped))
@@ -642,13 +642,13 @@ def test_a_file_that_vanishes_while_listing_is_reported(folder, monkeypatch):
     original = Path.stat
 
     def gone(self, **kwargs):
-        if self.name == "b.txt" and sys._getframe(1).f_code.co_name == "list_folder":
+        if self.name == "b.txt" and sys._getframe(1).f_code.co_name == "_list_folder":
             raise FileNotFoundError(2, "No such file or directory", str(self))
         return original(self, **kwargs)
 
     monkeypatch.setattr(Path, "stat", gone)
     skipped = []
-    assert "b.txt" not in [file.name for file in list_folder(folder, skipped=skipped)]
+    assert "b.txt" not in [file.name for file in _list_folder(folder, skipped=skipped)]
     assert skipped == [Skipped("b.txt", "unreadable", "No such file or directory")]
 
 
@@ -756,7 +756,7 @@ def test_limit_reads_no_further(hub, tmp_path):
     for source in ("stdlib", tmp_path, tmp_path / "a.jsonl", f"hf:{hub}:stories"):
         with pytest.raises(ValueError, match="not -1"):
             open_source(source, limit=-1)
-    assert [*take_documents(iter("abc"), None)] == [*"abc"]
+    assert [*_take_documents(iter("abc"), None)] == [*"abc"]
 
 
 def test_hub_rows_without_text(hub):
@@ -818,18 +818,18 @@ def test_without_a_network():
 
 
 def test_names_of_hub_sources(tmp_path, monkeypatch):
-    assert parse_hub_source("hf:o/n") == HubSource("o/n") == ("o/n", None, None)
-    assert parse_hub_source("hf:o/n::test") == HubSource("o/n", None, "test")
+    assert _parse_hub_source("hf:o/n") == _HubSource("o/n") == ("o/n", None, None)
+    assert _parse_hub_source("hf:o/n::test") == _HubSource("o/n", None, "test")
     assert is_hub_source("hf:") and not is_hub_source("stdlib") and not is_hub_source(Path("hf:x"))
     for wrong in ("hf:", "hf::a", "hf:.", "hf:a:b:c:d"):
         with pytest.raises(SourceError, match="hf:OWNER/NAME"):
-            parse_hub_source(wrong)
+            _parse_hub_source(wrong)
     (tmp_path / "o" / "n").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    assert parse_hub_source("hf:./o/n:c").name == str(tmp_path / "o" / "n")
+    assert _parse_hub_source("hf:./o/n:c").name == str(tmp_path / "o" / "n")
     with pytest.raises(SourceError, match="write hf:./o/n"):
-        parse_hub_source("hf:o/n")
-    assert choose_split({"only": 1}, HubSource("o/n")) == "only"
+        _parse_hub_source("hf:o/n")
+    assert _choose_split({"only": 1}, _HubSource("o/n")) == "only"
 
 
 @pytest.mark.parametrize(("task", "tasks"), [(1, 1), (-1, 2), (0, 0)])
@@ -897,14 +897,14 @@ def test_a_single_file_that_is_skipped_as_a_whole_is_an_error(folder):
     (folder / "whole.odd").touch()
     (folder / "parts.odd").touch()
     with pytest.raises(SourceError, match="whole.odd is odd: why"):
-        file_documents(folder / "whole.odd", readers)
+        _file_documents(folder / "whole.odd", readers)
     skipped = []
     assert list(open_source(folder / "parts.odd", skipped, readers)) == [] and skipped == [Skipped("parts.odd:1", "odd", "why")]
 
 
 def test_error_lines():
-    assert error_line(OSError(2, "No such file")) == "No such file" and error_line(ValueError()) == "ValueError"
-    assert "\n" not in error_line(ValueError("one\n  two")) and len(error_line(ValueError("x" * 9999))) <= 300
+    assert _error_line(OSError(2, "No such file")) == "No such file" and _error_line(ValueError()) == "ValueError"
+    assert "\n" not in _error_line(ValueError("one\n  two")) and len(_error_line(ValueError("x" * 9999))) <= 300
 
 
 def test_make_document_counts_bytes_not_characters():

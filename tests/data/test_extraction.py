@@ -24,22 +24,22 @@ from llmbook.data import extraction
 from llmbook.data.documents import Skipped, SourceError, make_document
 from llmbook.data.extraction import (
     WEB_READERS,
-    clean_markup,
+    _clean_markup,
+    _evidence,
+    _find_bytes,
+    _inflate,
+    _join_chunks,
+    _meta_codec,
+    _smooth_labels,
+    _web_codec,
+    _word_scores,
     content_blocks,
     decode_html,
-    evidence,
     extract_document,
     extract_text,
-    find_bytes,
     html_documents,
-    inflate,
-    join_chunks,
-    meta_codec,
     page_blocks,
-    smooth_labels,
     warc_documents,
-    web_codec,
-    word_scores,
 )
 
 SMALL = {f"https://a.example/{i}": b"<title>T</title><p>" + f"Page {i} has a few words. ".encode() * 12 for i in range(12)}
@@ -194,10 +194,10 @@ def test_bodies(tmp_path, http, body, reason):
 
 
 def test_a_bomb_and_a_giant_are_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr(extraction, "MAX_PAGE_BYTES", 10_000)
+    monkeypatch.setattr(extraction, "_MAX_PAGE_BYTES", 10_000)
     assert http_record(tmp_path, response(HTML), b"x" * 20_000)[1][0].reason == "too large"
     with pytest.raises(ValueError, match="more than 1000 bytes"):
-        inflate(gzip.compress(bytes(10_000_000)), "gzip", 1000)
+        _inflate(gzip.compress(bytes(10_000_000)), "gzip", 1000)
 
 
 def test_warcio_missing_is_a_clear_error(tmp_path, monkeypatch):
@@ -226,13 +226,13 @@ def test_html_files(tmp_path):
 def test_chunks_round_trip(data, size):
     parts = [data[i : i + size] for i in range(0, len(data), size)]
     wire = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
-    assert join_chunks(wire) == data
+    assert _join_chunks(wire) == data
 
 
 @given(st.binary(max_size=200))
 @settings(max_examples=300, deadline=None)
 def test_unwrapping_any_bytes_only_raises_value_errors(data):
-    for call in (join_chunks, lambda d: inflate(d, "gzip"), lambda d: inflate(d, "deflate")):
+    for call in (_join_chunks, lambda d: _inflate(d, "gzip"), lambda d: _inflate(d, "deflate")):
         try:
             call(data)
         except ValueError:
@@ -245,7 +245,7 @@ def test_unwrapping_any_bytes_only_raises_value_errors(data):
 @settings(max_examples=40, deadline=None)
 def test_find_bytes_is_find(data, start, marker):
     place = data.find(marker, start)
-    assert find_bytes(BytesIO(data), marker, start) == (None if place < 0 else place)
+    assert _find_bytes(BytesIO(data), marker, start) == (None if place < 0 else place)
 
 
 # ---------------------------------------------------------------- charsets
@@ -255,7 +255,7 @@ def test_labels_agree_with_the_encoding_standard():
     webencodings = pytest.importorskip("webencodings")
     special = {"x-user-defined", "iso-8859-8-i"}
     for label in webencodings.LABELS:
-        theirs, ours = webencodings.lookup(label), web_codec(label)
+        theirs, ours = webencodings.lookup(label), _web_codec(label)
         if theirs.name in special or ours is None:
             continue
         for character in "é€иא가中ก":
@@ -264,8 +264,8 @@ def test_labels_agree_with_the_encoding_standard():
             except UnicodeEncodeError:
                 continue
             assert data.decode(ours, "replace") == character, (label, ours)
-    unknown = {webencodings.lookup(label).name for label in webencodings.LABELS if web_codec(label) is None}
-    by_name = {webencodings.lookup(label).name for label in webencodings.LABELS if web_codec(label)}
+    unknown = {webencodings.lookup(label).name for label in webencodings.LABELS if _web_codec(label) is None}
+    by_name = {webencodings.lookup(label).name for label in webencodings.LABELS if _web_codec(label)}
     assert unknown - by_name <= special | {"replacement"}
 
 
@@ -329,10 +329,10 @@ def test_every_byte_has_a_character_in_windows_1252():
 
 
 def test_declarations_after_1024_bytes_or_in_comments_do_not_count():
-    assert meta_codec(b"<!-- <meta charset=koi8-r> -->") is None
-    assert meta_codec(b" " * 1024 + b"<meta charset=koi8-r>") is None
-    assert meta_codec(b"<meta charset=utf-16le>") == "utf-8"
-    assert meta_codec(b"<meta name=x content='charset'>") is None
+    assert _meta_codec(b"<!-- <meta charset=koi8-r> -->") is None
+    assert _meta_codec(b" " * 1024 + b"<meta charset=koi8-r>") is None
+    assert _meta_codec(b"<meta charset=utf-16le>") == "utf-8"
+    assert _meta_codec(b"<meta name=x content='charset'>") is None
 
 
 @given(
@@ -434,7 +434,7 @@ def test_scripts_without_spaces_have_words():
 @example("<a" + "/" * 50)
 def test_any_text_is_a_page(html):
     assert isinstance(extract_text(html), str)
-    clean_markup(html)
+    _clean_markup(html)
 
 
 def test_depth_and_length_are_no_trouble():
@@ -444,7 +444,10 @@ def test_depth_and_length_are_no_trouble():
         assert extract_text(page).replace("- ", "").split() == words.split()
 
 
-PIECES = "<!-- ; <script ; <script> ; <script/ ; <style></style ; <a href=' ; <a b=\"'> ; <div> ; <li>x ; </p ; < ; &# ; <![CDATA[ ; <![if ; <p title=\"x' y> ; <a "
+PIECES = (
+    "<!-- ; <script ; <script> ; <script/ ; <style></style ; <a href=' ; <a b=\"'> ; <div> ; "
+    "<li>x ; </p ; < ; &# ; <![CDATA[ ; <![if ; <p title=\"x' y> ; <a "
+)
 
 
 @pytest.fixture
@@ -486,7 +489,7 @@ def gain(scores, labels, cost):
 @given(st.lists(st.integers(-9, 9), max_size=9), st.sampled_from([0.0, 1.0, 2.5, 20.0]))
 @settings(max_examples=200, deadline=None)
 def test_smoothing_is_optimal(scores, cost):
-    labels = smooth_labels(scores, cost)
+    labels = _smooth_labels(scores, cost)
     assert len(labels) == len(scores)
     best = max(gain(scores, option, cost) for option in itertools.product((False, True), repeat=len(scores)))
     assert gain(scores, labels, cost) == best
@@ -495,7 +498,7 @@ def test_smoothing_is_optimal(scores, cost):
 def test_evidence_is_the_formula():
     page = "<p>" + "w " * 10 + "<a href=x>" + "v " * 3 + "</a>"
     (block,) = page_blocks(page)[1]
-    assert (block.words, block.link_words) == (13, 3) and evidence(block) == 10 - 2 * 3 - 1
+    assert (block.words, block.link_words) == (13, 3) and _evidence(block) == 10 - 2 * 3 - 1
     assert content_blocks([block]) == [block]
 
 
@@ -504,13 +507,13 @@ def test_scores_agree_with_scikit_learn_where_words_are_distinct():
     draw = random.Random(1)
     for _ in range(50):
         found, wanted = (draw.sample(range(12), draw.randint(1, 12)) for _ in range(2))
-        ours = word_scores(" ".join(f"w{i}" for i in found), " ".join(f"w{i}" for i in wanted))
+        ours = _word_scores(" ".join(f"w{i}" for i in found), " ".join(f"w{i}" for i in wanted))
         theirs = metrics.precision_recall_fscore_support(
             [i in wanted for i in range(12)], [i in found for i in range(12)], average="binary", zero_division=0
         )
         assert ours == pytest.approx(theirs[:3])
-    assert word_scores("", "") == (1, 1, 1) and word_scores("", "a") == (0, 0, 0)
-    assert word_scores("a a b", "a b b") == pytest.approx((2 / 3,) * 3)
+    assert _word_scores("", "") == (1, 1, 1) and _word_scores("", "a") == (0, 0, 0)
+    assert _word_scores("a a b", "a b b") == pytest.approx((2 / 3,) * 3)
 
 
 def test_extract_document_is_a_stage():
@@ -557,8 +560,8 @@ def test_as_good_as_trafilatura_on_a_sphinx_page(trafilatura):
         pytest.skip("this Python has no idlelib/help.html")
     (body,) = lxml_html.fromstring(path.read_bytes()).xpath("//div[@class='body']")
     wanted = " ".join(body.itertext()).replace("¶", "")
-    ours = word_scores(extract_text(path.read_text(encoding="utf-8")), wanted)
-    theirs = word_scores(trafilatura.extract(path.read_text(encoding="utf-8")) or "", wanted)
+    ours = _word_scores(extract_text(path.read_text(encoding="utf-8")), wanted)
+    theirs = _word_scores(trafilatura.extract(path.read_text(encoding="utf-8")) or "", wanted)
     assert ours[2] > 0.97 and ours[2] > theirs[2]
 
 
@@ -567,4 +570,4 @@ def test_an_article_like_trafilatura(trafilatura):
     text = ["<p>" + f"Sentence number {i} tells what happened at the harbor that night, and why. " * 3 for i in range(6)]
     page = f"<html><body>{menu}<h1>The harbor</h1>{''.join(text)}{menu}</body></html>"
     theirs = trafilatura.extract(page)
-    assert word_scores(extract_text(page), theirs)[2] > 0.98
+    assert _word_scores(extract_text(page), theirs)[2] > 0.98

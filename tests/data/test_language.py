@@ -14,21 +14,21 @@ from hypothesis import strategies as st
 
 from llmbook.data.documents import make_document, open_source
 from llmbook.data.language import (
-    FIRST_LETTER,
-    GAP,
-    LANGUAGE_CHARACTERS,
-    UNKNOWN_LETTER,
+    _FIRST_LETTER,
+    _GAP,
+    _LANGUAGE_CHARACTERS,
+    _UNKNOWN_LETTER,
+    _clean_letters,
+    _gram_codes,
+    _letter_numbers,
+    _letter_table,
     check_language_filter,
-    clean_letters,
-    gram_codes,
     identify_language,
     language_model,
     language_probabilities,
     language_rejection,
     language_samples,
     language_scores,
-    letter_numbers,
-    letter_table,
     train_language_model,
 )
 
@@ -38,7 +38,7 @@ CODES = tuple(dict.fromkeys(code for code, _ in TRAIN))
 
 def runs_of(text: str, n: int) -> list[str]:
     """All runs of n letters and gaps, by string operations alone."""
-    words = "".join(c if c.isalpha() else " " for c in clean_letters(text)).split()
+    words = "".join(c if c.isalpha() else " " for c in _clean_letters(text)).split()
     plain = " " + " ".join(words) + " " if words else " "
     return [plain[i : i + n] for i in range(len(plain) - n + 1) if plain[i : i + n] != " "]
 
@@ -92,13 +92,13 @@ def test_an_unknown_split_is_named():
 
 @pytest.fixture(scope="module")
 def table():
-    return letter_table(["Größe, élan & Ёж 水"])
+    return _letter_table(["Größe, élan & Ёж 水"])
 
 
 def test_letter_table_numbers_letters_in_order(table):
     letters = sorted(set("größeélanёж水"))
-    assert [int(table[ord(letter)]) for letter in letters] == list(range(FIRST_LETTER, FIRST_LETTER + len(letters)))
-    assert table[ord("q")] == UNKNOWN_LETTER and {int(table[ord(c)]) for c in " \n1_,&"} == {GAP}
+    assert [int(table[ord(letter)]) for letter in letters] == list(range(_FIRST_LETTER, _FIRST_LETTER + len(letters)))
+    assert table[ord("q")] == _UNKNOWN_LETTER and {int(table[ord(c)]) for c in " \n1_,&"} == {_GAP}
 
 
 @pytest.mark.parametrize(
@@ -113,25 +113,25 @@ def test_letter_table_numbers_letters_in_order(table):
     ],
 )
 def test_letter_numbers(table, text, plain):
-    wanted = [GAP if c == " " else int(table[ord(c)]) for c in plain]
-    assert letter_numbers(text, table).tolist() == wanted
+    wanted = [_GAP if c == " " else int(table[ord(c)]) for c in plain]
+    assert _letter_numbers(text, table).tolist() == wanted
 
 
 def test_a_lone_surrogate_does_no_harm(table):
-    assert letter_numbers("an\ud800an", table).tolist() == letter_numbers("an an", table).tolist()
+    assert _letter_numbers("an\ud800an", table).tolist() == _letter_numbers("an an", table).tolist()
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet="abcß é1.\n水q", max_size=30), st.integers(1, 4))
 def test_codes_correspond_to_runs(text, order):
-    table = letter_table(["abc水éß"])
+    table = _letter_table(["abc水éß"])
     base = int(table.max()) + 1
-    found = gram_codes(letter_numbers(text, table), base, order)
+    found = _gram_codes(_letter_numbers(text, table), base, order)
     wanted = [run for n in range(1, order + 1) for run in runs_of(text, n)]
     assert len(found) == len(wanted)
     names = {}
     for code, run in zip(found.tolist(), wanted, strict=True):
-        run = "".join("?" if c.isalpha() and table[ord(c)] == UNKNOWN_LETTER else c for c in run)
+        run = "".join("?" if c.isalpha() and table[ord(c)] == _UNKNOWN_LETTER else c for c in run)
         assert names.setdefault(code, run) == run
     assert len(set(names.values())) == len(names)
 
@@ -299,7 +299,7 @@ def test_other_kinds_are_untouched(kind):
 
 def test_only_the_beginning_is_read():
     document = make_document((ENGLISH + " ") * 100 + (GERMAN + "\n") * 1000, "a.txt")
-    assert len(ENGLISH) * 100 > LANGUAGE_CHARACTERS
+    assert len(ENGLISH) * 100 > _LANGUAGE_CHARACTERS
     assert language_rejection(document) is None
 
 

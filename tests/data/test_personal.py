@@ -16,17 +16,16 @@ from hypothesis import strategies as st
 
 from llmbook.data.documents import make_document, stdlib_documents
 from llmbook.data.personal import (
-    AMERICAN,
-    ANNOUNCED,
-    EMAIL,
-    INTERNATIONAL,
-    IPV4,
-    IPV6,
+    _AMERICAN,
+    _ANNOUNCED,
+    _EMAIL,
+    _INTERNATIONAL,
+    _IPV4,
+    _IPV6,
     MASKS,
-    is_host4,
-    is_host6,
-    is_mailbox,
-    is_public,
+    _is_host4,
+    _is_mailbox,
+    _is_public,
     mask_document,
     mask_personal,
 )
@@ -156,9 +155,9 @@ def test_public_addresses_are_those_of_ipaddress():
         "2001:db8::1",
         "::1",
     ):
-        assert not is_public(text) and not ipaddress.ip_address(text).is_global
-    assert is_public("198.41.0.4") and is_public("2001:7fd::1")
-    assert not is_public("224.0.0.251") and not is_public("300.1.2.3") and not is_public("no")
+        assert not _is_public(text) and not ipaddress.ip_address(text).is_global
+    assert _is_public("198.41.0.4") and _is_public("2001:7fd::1")
+    assert not _is_public("224.0.0.251") and not _is_public("300.1.2.3") and not _is_public("no")
 
 
 def datatrove_spans(text: str) -> set[tuple[str, int]]:
@@ -169,7 +168,7 @@ def datatrove_spans(text: str) -> set[tuple[str, int]]:
 
 
 def our_spans(text: str) -> set[tuple[str, int]]:
-    judges = ((EMAIL, "email", is_mailbox), (IPV4, "ip", is_host4))
+    judges = ((_EMAIL, "email", _is_mailbox), (_IPV4, "ip", _is_host4))
     return {(kind, hit.end()) for pattern, kind, judge in judges for hit in pattern.finditer(text) if judge(hit)}
 
 
@@ -210,14 +209,14 @@ def test_documented_differences_from_datatrove(text):
 def test_north_american_numbers(number):
     assert mask_personal(f"at {number}, toll free") == ("at 000-000-0000, toll free", {"phone": 1})
     for near_miss in (f"7{number}", f"-{number}", f"{number}9", f"{number}-1", number.replace("555", "155")):
-        assert AMERICAN.search(near_miss) is None
+        assert _AMERICAN.search(near_miss) is None
 
 
 @pytest.mark.parametrize(
     "text", ["1-100-555-0199", "11-800-555-0199", "1800-555-0199", "123-555-0199", "1--800-555-0199", "2-800-555-0199"]
 )
 def test_no_north_american_numbers(text):
-    assert AMERICAN.search(text) is None
+    assert _AMERICAN.search(text) is None
 
 
 UNITS = [
@@ -252,7 +251,7 @@ def test_a_megabyte_of_anything_takes_seconds(unit):
 
 
 @pytest.mark.parametrize(
-    "pattern", [EMAIL, IPV4, IPV6, INTERNATIONAL, AMERICAN, ANNOUNCED], ids=lambda pattern: pattern.pattern[:12]
+    "pattern", [_EMAIL, _IPV4, _IPV6, _INTERNATIONAL, _AMERICAN, _ANNOUNCED], ids=lambda pattern: pattern.pattern[:12]
 )
 def test_every_match_is_bounded(pattern):
     draw = random.Random(0)

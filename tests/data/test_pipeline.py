@@ -34,7 +34,7 @@ from llmbook.data.pipeline import (
     waterfall,
     write_corpus,
 )
-from llmbook.data.steps import READERS, exact_copies, source_fingerprint
+from llmbook.data.steps import READERS, _exact_copies, source_fingerprint
 from llmbook.preliminaries.settings import CorpusConfig
 from llmbook.preliminaries.workspace import (
     ArtifactDamaged,
@@ -48,7 +48,8 @@ from llmbook.preliminaries.workspace import (
 SENTENCE = "It was the best of times and it was the worst of times, number {}, so we have to be content with that much. "
 LETTER = (
     "The {} report of the harbor says that a ship has come in with tea, and that the people of the town went to meet it. "
-    "Nobody had written to them of a {} in the night. The captain, who knows the coast and has a good crew, kept to the deep water. "
+    "Nobody had written to them of a {} in the night. "
+    "The captain, who knows the coast and has a good crew, kept to the deep water. "
     "We have asked the owner to be at the {} on Monday. That will be the end of a long story, and of the work of many hands. "
     "With the {} came letters, some old, and one that was to be read to all of us. It spoke of rain, of roads, and of a new bridge."
 )
@@ -68,7 +69,8 @@ def source(tmp_path):
         "b.txt": first.replace("rain", "snow"),
         "c.txt": first,
         "d.txt": "Too short.",
-        "e.txt": "A garden needs water in the morning. The roots of the beans go deep, and that is the reason to be patient with them. "
+        "e.txt": "A garden needs water in the morning. "
+        "The roots of the beans go deep, and that is the reason to be patient with them. "
         "Those who have clay to work with add sand. Those who have sand add leaves. In March, nothing is to be seen above the "
         "ground. By May the first row is up to the knee, and birds come to look at it. We put a net over the row. "
         "It does not keep the snails away, which come at night and leave nothing of the young plants.",
@@ -186,7 +188,7 @@ def test_exact_copies_are_those_of_a_dictionary(pairs):
 
     first: dict = {}
     expected = {n: first[pair] for n, pair in enumerate(pairs) if first.setdefault(pair, n) != n}
-    assert exact_copies(np.array(pairs, dtype="<u8").reshape(-1, 2)) == expected
+    assert _exact_copies(np.array(pairs, dtype="<u8").reshape(-1, 2)) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The quality rules against datatrove's Gopher filter (every document, three splitters, fuzz), at each threshold, and on the library."""
+"""The quality rules against datatrove's Gopher filter (all documents, three splitters, fuzz), at each threshold, on the library."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from llmbook.data.quality import (
     GOPHER_RULES,
     Removal,
     Rule,
-    alphabetic_word_share,
-    alphanumeric_share,
+    _alphabetic_word_share,
+    _alphanumeric_share,
+    _generated_marks,
+    _number_share,
+    _proper_words,
     broken_rule,
     code_rejection,
-    generated_marks,
     gopher_rejection,
-    number_share,
-    proper_words,
     quality_rejection,
     split_words,
 )
@@ -285,18 +285,18 @@ def test_words():
     assert split_words("don't stop: 3.14 (é_1)…!") == ["don", "'", "t", "stop", ":", "3", ".", "14", "(", "é_1", ")…!"]
     assert split_words("") == [] == split_words(" \n\t\u2003")
     assert split_words("a b") is split_words("a b")
-    assert proper_words(["--", "•", "１", "_", "a", "…", "4"]) == ["•", "a", "4"]
+    assert _proper_words(["--", "•", "１", "_", "a", "…", "4"]) == ["•", "a", "4"]
 
 
 def test_alphabetic_share_is_of_words_not_of_characters():
     text = "a b c 1234567890 d"
-    assert alphabetic_word_share(text, text.split()) == 0.8
+    assert _alphabetic_word_share(text, text.split()) == 0.8
 
 
 def test_seven_rules_remove_one_long_document():
     """The solution of an exercise: long enough, and wrong in everything else."""
     text = "- # 12 ...\n" * 300
-    assert len(split_words(text)) == 1200 and len(proper_words(split_words(text))) == 300
+    assert len(split_words(text)) == 1200 and len(_proper_words(split_words(text))) == 300
     broken = [rule.name for rule in GOPHER_RULES if broken_rule(text, [rule])]
     assert broken == [rule.name for rule in GOPHER_RULES if rule.name != "word count"]
 
@@ -333,8 +333,8 @@ def test_each_code_rule_at_its_threshold(rule):
 
 
 def test_shares():
-    assert number_share("a 1 b2 0x3", []) == 0.5 and number_share("+ - *", []) == 0
-    assert alphanumeric_share("a1 é!", []) == 0.6 and alphanumeric_share("", []) == 0
+    assert _number_share("a 1 b2 0x3", []) == 0.5 and _number_share("+ - *", []) == 0
+    assert _alphanumeric_share("a1 é!", []) == 0.6 and _alphanumeric_share("", []) == 0
 
 
 @pytest.mark.parametrize(
@@ -348,8 +348,8 @@ def test_shares():
     ],
 )
 def test_generated_files_say_so(head):
-    assert generated_marks(head, []) == generated_marks("\n\n\n\n" + head, []) == 1
-    assert generated_marks("\n\n\n\n\n" + head, []) == 0
+    assert _generated_marks(head, []) == _generated_marks("\n\n\n\n" + head, []) == 1
+    assert _generated_marks("\n\n\n\n\n" + head, []) == 0
     assert code_rejection(head + "\n" + FUNCTION * 4) == "generated"
     assert code_rejection(f'{head}\n"""{textwrap.fill(GOOD, 70)}"""\n') is None
 

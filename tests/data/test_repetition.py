@@ -17,12 +17,12 @@ from llmbook.data.documents import make_document, stdlib_documents
 from llmbook.data.quality import broken_rule, split_words
 from llmbook.data.repetition import (
     REPETITION_RULES,
+    _suspect_starts,
     duplicate_characters,
     duplicate_ngram_share,
     duplicate_share,
     repetition_rejection,
     repetition_rule,
-    suspect_starts,
     text_lines,
     text_paragraphs,
     top_ngram_share,
@@ -151,13 +151,13 @@ def test_suspects_miss_no_repetition(words, n):
     ends = [len("".join(words[:k])) for k in range(len(words) + 1)]
     ngrams = ["".join(words[k : k + n]) for k in range(len(words) - n + 1)]
     repeated = {k for k, ngram in enumerate(ngrams) if ngrams.count(ngram) > 1}
-    assert repeated <= set(suspect_starts("".join(words), ends, n))
+    assert repeated <= set(_suspect_starts("".join(words), ends, n))
 
 
 def test_a_false_suspect_is_no_duplicate():
     """Anagrams have the same sum of cubes and are told apart by their letters."""
     words = "ab cd ef gh ij ba dc fe hg ji".split()
-    assert suspect_starts("".join(words), list(range(0, 21, 2)), 5) == [0, 1, 2, 3, 4, 5]
+    assert _suspect_starts("".join(words), list(range(0, 21, 2)), 5) == [0, 1, 2, 3, 4, 5]
     assert duplicate_ngram_share("x", words, 5) == 0
 
 

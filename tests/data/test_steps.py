@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from llmbook.data.deduplication import deduplicate, shingle_hashes
 from llmbook.data.documents import Skipped, SourceFile, jsonl_documents, make_document
 from llmbook.data.steps import (
-    MOST_TASKS,
-    TASK_BYTES,
-    BandColumns,
+    _MOST_TASKS,
+    _TASK_BYTES,
     DropCopiesStep,
     DropLinesStep,
     FindCopiesStep,
@@ -25,17 +24,18 @@ from llmbook.data.steps import (
     ReadStep,
     SavedStep,
     SaveStep,
-    ShingleStore,
     StageStep,
     WriteStep,
-    find_copies,
-    mapped_array,
+    _BandColumns,
+    _find_copies,
+    _mapped_array,
+    _ShingleStore,
+    _text_bytes,
     read_plan,
     save_jsonl,
     save_parquet,
     save_plan,
     task_count,
-    text_bytes,
 )
 
 
@@ -45,7 +45,7 @@ def account(work, position, rank=0):
 
 @given(st.text())
 def test_the_size_of_a_text(text):
-    assert text_bytes(text) == len(text.encode())
+    assert _text_bytes(text) == len(text.encode())
 
 
 def test_how_many_tasks(tmp_path):
@@ -53,7 +53,7 @@ def test_how_many_tasks(tmp_path):
         return [SourceFile(f"{n}.txt", tmp_path / f"{n}.txt", size) for n in range(count)]
 
     assert task_count([]) == task_count(files(1, 10**12)) == task_count(files(1000, 10)) == 1
-    assert task_count(files(100, TASK_BYTES)) == 100 and task_count(files(5000, TASK_BYTES)) == MOST_TASKS
+    assert task_count(files(100, _TASK_BYTES)) == 100 and task_count(files(5000, _TASK_BYTES)) == _MOST_TASKS
 
 
 def test_a_plan_comes_back(tmp_path):
@@ -174,21 +174,21 @@ def test_stores_of_several_tasks_some_empty(tmp_path):
     ]
     for rank, block in enumerate(blocks):
         list(SaveStep(0.8, False, tmp_path).run(block, rank, len(blocks)))
-    store = ShingleStore(tmp_path / "filtered", len(blocks))
+    store = _ShingleStore(tmp_path / "filtered", len(blocks))
     assert store.first == [0, 0, 3, 3, 4, 6]
     for number, document in enumerate(item for block in blocks for item in block):
         assert np.array_equal(store(number), shingle_hashes(document.text))
     flat = [item for block in blocks for item in block]
     removed = {item.id for item in deduplicate(flat)[1]}
-    assert removed and {flat[n].id for n in find_copies(tmp_path / "filtered", len(blocks), 0.8)} == removed
+    assert removed and {flat[n].id for n in _find_copies(tmp_path / "filtered", len(blocks), 0.8)} == removed
     with pytest.raises(ValueError):
-        mapped_array(tmp_path / "filtered" / "00001.counts", 2)
+        _mapped_array(tmp_path / "filtered" / "00001.counts", 2)
 
 
 def test_band_columns_are_those_of_the_whole_array():
     whole = np.random.default_rng(0).integers(0, 99, (10, 4))
     rows = np.array([0, 2, 3, 9])
-    columns = BandColumns([whole[:3].T, whole[3:3].T, whole[3:].T], rows)
+    columns = _BandColumns([whole[:3].T, whole[3:3].T, whole[3:].T], rows)
     assert columns.shape == (4, 4) and len(columns) == 4
     for band in range(4):
         assert np.array_equal(columns[:, band], whole[rows, band])

@@ -9,11 +9,12 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 STEPS = 30
 OPTIONS = ["--training.precision", "float32", "--training.steps", str(STEPS), "--training.checkpoint-seconds", "0.5"]
-MAIN = "from llmbook.end_to_end.command_line import main; raise SystemExit(main())"
+MAIN = "from llmbook.end_to_end.command_line import main\nif __name__ == '__main__':\n    raise SystemExit(main())\n"
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,19 @@ def source(tmp_path_factory):
 
 def launch(program, source, workspace, processes, *options):
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
-    words = ["pretrain", "--preset", "tiny", "--corpus.source", str(source), "--workspace", str(workspace), *OPTIONS, *options]
+    words = [
+        "pretrain",
+        "--preset",
+        "tiny",
+        "--corpus.source",
+        str(source),
+        "--workspace",
+        str(workspace),
+        "--workers",
+        "1",
+        *OPTIONS,
+        *options,
+    ]
     return subprocess.Popen(
         [sys.executable, *torchrun, str(program), *words],
         stdout=subprocess.PIPE,
@@ -50,6 +63,15 @@ def finish(process):
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err[-3000:]
     return out
+
+
+def kill_all(process):
+    """SIGKILL for torchrun and its workers, which it has put into sessions of their own."""
+    started = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for each in started:
+        each.send_signal(signal.SIGKILL)
+    psutil.wait_procs(started)
+    process.communicate()
 
 
 def result(workspace):
@@ -89,8 +111,7 @@ def test_two_processes_follow_one_and_resume_after_sigkill(program, source, alon
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1][-3000:]
         time.sleep(0.005)
         folder = next(iter(rough.glob("building/base-*")), None)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    kill_all(process)
     kept = max(int(path.name.removeprefix("checkpoint-")) for path in folder.glob("checkpoint-*"))
     assert 0 < kept < STEPS
     finish(launch(program, source, rough, 2, *option))

@@ -1,5 +1,6 @@
 """Grading of answers to a small exercise."""
 
+import gc
 import json
 from pathlib import Path
 
@@ -12,6 +13,13 @@ from exercises.grading.masters import read_master
 from exercises.grading.session import Limits
 
 pytest.register_assert_rewrite("master_tests")  # before its first import
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _collected_once():
+    """Spare the garbage collector what pytest and torch hold: checks make long lists, and each would have it look again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ import pytest
 from exercises.grading.grade import QuestionResult, Report, grade
 from exercises.grading.masters import MASTERS, STUDENT, Master, masters, mutants, student_text, tag
 
+LINK = re.compile(r"\]\(([^)#:]+)[^):]*\)")  # of Markdown, to a file
+
 all_masters = cache(masters)
 mistakes_of = cache(mutants)
 
@@ -55,6 +57,14 @@ def names_in(source: str) -> tuple[set[str], set[str]]:
         elif isinstance(node, ast.ExceptHandler) and node.name:
             bound.add(node.name)
     return bound, read
+
+
+@cache
+def headings_of(target: str) -> frozenset[str]:
+    """The headings of a notebook to which a master links."""
+    cells = nbformat.read(MASTERS / target, as_version=4).cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    return frozenset(re.findall(r"^#+ (.+?) *$", text, flags=re.M))
 
 
 def is_caught(question: QuestionResult) -> bool:
@@ -122,10 +132,17 @@ class MasterTests:
         prompts = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
         assert prompts.count("<details>") >= len(self.full) and prompts.count("../../chapters/") >= len(self.full)
 
-    def test_what_a_master_links_to_exists(self):
+    def test_what_a_master_sends_its_readers_to_exists(self):
+        """Every link leads to a notebook, and what a question says to read there is a heading of it."""
         cells = nbformat.read(MASTERS / f"{self.name}.ipynb", as_version=4).cells
-        targets = re.findall(r"\]\(([^)#:]+)[^):]*\)", "\n".join(cell.source for cell in cells if cell.cell_type == "markdown"))
+        prompts = [cell.source for cell in cells if cell.cell_type == "markdown"]
+        targets = {target for prompt in prompts for target in LINK.findall(prompt)}
         assert targets and not [target for target in targets if not (MASTERS / target).exists()]
+        for prompt in prompts:
+            _, _, reading = prompt.partition("\nRead: ")
+            headings = {heading for target in LINK.findall(reading) for heading in headings_of(target)}
+            sections = re.findall(r'"([^"]+)"', " ".join(reading.split()))
+            assert set(sections) <= headings, sorted(set(sections) - headings)
 
     def test_no_answer_uses_the_names_of_another_question(self):
         given = set().union(*(names_in(source)[0] for source in self.master.setup))

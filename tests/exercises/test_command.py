@@ -12,7 +12,12 @@ from exercises.grading.command import main
 from exercises.grading.masters import masters, student_text, tag, with_answers
 
 ROOT = Path(__file__).resolve().parents[2]
-NAME = "03_attention"
+NAME = "02_tokenization"  # its checks take milliseconds, so that a short time limit is long enough
+EQUAL_TO_EVERYTHING = """class Same(list):
+    __eq__ = lambda self, other: True
+    __ne__ = lambda self, other: False
+def utf8_encode(points):
+    return Same()"""
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +31,12 @@ def graded(tmp_path_factory):
         (folder / name).write_text(json.dumps(with_answers(NAME, answers)))
 
     hand_in("Ada's notebook (final) 2.ipynb", right)
-    hand_in("wrong.ipynb", right | {"softmax": "def softmax(x, dim=-1):\n    return x"})
-    hand_in("raising.ipynb", right | {"softmax": "raise RuntimeError('<b>no</b>')"})
-    hand_in("looping.ipynb", right | {"softmax": "import time\nwhile True: time.sleep(0.1)"})
-    hand_in("late/tampering.ipynb", {"softmax": "torch.allclose = lambda *a, **k: True\ndef softmax(x, dim=-1):\n    return x"})
+    hand_in("wrong.ipynb", right | {"utf8": "def utf8_encode(points):\n    return []"})
+    hand_in("raising.ipynb", right | {"utf8": "raise RuntimeError('<b>no</b>')"})
+    hand_in("looping.ipynb", right | {"utf8": "import time\nwhile True: time.sleep(0.1)"})
+    hand_in("late/tampering.ipynb", {"utf8": EQUAL_TO_EVERYTHING})
     (folder / "=essay.ipynb").write_text("Dear teacher,")
-    command = [sys.executable, "-m", "exercises.grading", str(folder), "--cell-seconds", "15", "--no-hidden-source"]
+    command = [sys.executable, "-m", "exercises.grading", str(folder), "--cell-seconds", "10", "--no-hidden-source"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout, folder.parent / "graded"

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -108,6 +109,25 @@ def test_no_process_is_left_behind(graded):
     time.sleep(0.2)
     left = [psutil.Process(pid).cmdline() for pid in processes() - before]
     assert not [command for command in left if "sleep" in command] and len(left) <= 2, left
+
+
+@linux
+def test_what_the_grading_process_has_started_itself_is_let_live(graded):
+    sandbox.adopt_orphans()
+    ours = subprocess.Popen([sys.executable, "-c", "import subprocess; subprocess.run(['sleep', '600'])"])
+    try:
+        while not psutil.Process(ours.pid).children():
+            time.sleep(0.05)
+        (theirs,) = psutil.Process(ours.pid).children()
+        daemon = "import subprocess\nsubprocess.Popen(['sleep', '601'], start_new_session=True)"
+        assert points(graded(submission(RIGHT, daemon))) == ALL
+        assert ours.poll() is None and theirs.is_running()
+        assert not [child for child in psutil.Process().children(recursive=True) if child.cmdline() == ["sleep", "601"]]
+    finally:
+        for child in psutil.Process(ours.pid).children():
+            child.kill()
+        ours.kill()
+        ours.wait()
 
 
 def test_a_fork_bomb_is_stopped(graded):

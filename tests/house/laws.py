@@ -296,6 +296,30 @@ def law3_names(book: Book) -> list[str]:
     return found
 
 
+def imports_exist(book: Book) -> list[str]:
+    """What tests, benchmarks and the grader import from the package is there: some of it runs once in months."""
+    found, names = [], {}
+    for module in book.modules():
+        body = ast.parse(module_path(book, module).read_text(encoding="utf-8")).body
+        names[module] = set(defined_names(ast.Module(body, []), assignments=True))
+        names[module] |= {
+            (alias.asname or alias.name) for node in body if isinstance(node, (ast.Import, ast.ImportFrom)) for alias in node.names
+        }
+    packages = {"", *(module.rpartition(".")[0] for module in names)}
+    for path in sorted(path for folder in ("tests", "benchmarks", "exercises") for path in (book.root / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "llmbook"):
+                continue
+            module = node.module.removeprefix("llmbook").removeprefix(".")
+            for name in (alias.name for alias in node.names):
+                if name not in names.get(module, ()) and not (module in packages and f"{module}.{name}".removeprefix(".") in names):
+                    found.append(
+                        f"{path.relative_to(book.root)}, line {node.lineno}: imports `{name}` from {node.module}, which does not "
+                        "define it; import it from where it is now"
+                    )
+    return found
+
+
 # ---------------------------------------------------------------- Law 4: re-exporting and re-executing change nothing
 
 
@@ -557,8 +581,8 @@ def law7_static(book: Book) -> list[str]:
             for name in (name.split(".")[0] for name in names):
                 if name not in sys.stdlib_module_names and name not in allowed | {"llmbook", "__future__"}:
                     found.append(
-                        f"llmbook.{module}: imports `{name}` at its top level, which it may not need ({sorted(allowed) or 'nothing'} "
-                        "allowed); import it inside the function that uses it"
+                        f"llmbook.{module}: imports `{name}` at its top level, which it may not need "
+                        f"({sorted(allowed) or 'nothing'} allowed); import it inside the function that uses it"
                     )
     return found
 

@@ -94,7 +94,7 @@ def test_the_good_example_breaks_no_law(good, book_of, monkeypatch):
     monkeypatch.setitem(laws.MAY_IMPORT, "second", set())
     book = book_of(good, export=True)
     for name, law in vars(laws).items():
-        if name.startswith("law") and callable(law) or name == "no_machine_paths":
+        if name.startswith("law") and callable(law) or name in ("no_machine_paths", "imports_exist"):
             assert law(book) == [], name
 
 
@@ -188,6 +188,18 @@ def test_law3_fails_on_a_name_that_is_exported_twice(good, book_of, source):
 def test_law3_fails_on_an_unexported_definition_of_an_exported_name(good, book_of, source):
     good[USER].append(code(source))
     only(laws.law3_names(book_of(good)), "without exporting it")
+
+
+def test_a_benchmark_that_imports_what_has_moved_fails(good, book_of):
+    book = book_of(good, export=True)
+    (book.root / "benchmarks").mkdir()
+    script = book.root / "benchmarks" / "speed.py"
+    script.write_text("import math\nfrom llmbook.first.base import root\nfrom llmbook.second import user\n")
+    assert laws.imports_exist(book) == []
+    script.write_text("from llmbook.first.base import root\n\ndef f():\n    from llmbook.first.base import square_root\n")
+    only(laws.imports_exist(book), "benchmarks/speed.py, line 4: imports `square_root` from llmbook.first.base")
+    script.write_text("from llmbook.first.gone import root\n")
+    only(laws.imports_exist(book), "imports `root` from llmbook.first.gone")
 
 
 # ---------------------------------------------------------------- Law 4
@@ -337,7 +349,14 @@ def test_an_output_that_names_a_folder_of_the_machine_fails(good, book_of, path)
 # ---------------------------------------------------------------- Law 7
 
 
-@pytest.mark.parametrize("line", ["import tqdm", "from datatrove.data import Document", "try:\n    import torch\nexcept ImportError:\n    torch = None"])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import tqdm",
+        "from datatrove.data import Document",
+        "try:\n    import torch\nexcept ImportError:\n    torch = None",
+    ],
+)
 def test_law7_fails_on_a_heavy_import_at_the_top_level(good, book_of, monkeypatch, line):
     monkeypatch.setitem(laws.MAY_IMPORT, "first", set())
     monkeypatch.setitem(laws.MAY_IMPORT, "second", set())

@@ -9,6 +9,7 @@ LAWS = [
     laws.law1_modules,
     laws.law2_order,
     laws.law3_names,
+    laws.imports_exist,
     laws.law4_export,
     laws.law4_normal_form,
     laws.law5_truth,
@@ -39,6 +40,9 @@ def test_law(law, book):
 def test_every_cited_source_is_in_references_bib_and_used():
     import re
 
+    from pybtex.database import parse_file
+
+    parse_file(laws.ROOT / "references.bib")  # raises, with the line, where a brace is missing
     keys = re.findall(r"^@\w+\{([^,\s]+),", (laws.ROOT / "references.bib").read_text(encoding="utf-8"), flags=re.M)
     assert len(keys) == len(set(keys)), "references.bib defines a key twice"
     pages = [*Path(laws.ROOT, "chapters").rglob("*.ipynb"), *Path(laws.ROOT, "chapters").rglob("*.md"), laws.ROOT / "index.md"]

@@ -1,4 +1,4 @@
-"""The chain of artifacts, saved models, and prompts that end in a space."""
+"""The chain of artifacts, trainings that begin and finish, saved models, and kinds."""
 
 import json
 from dataclasses import replace
@@ -6,24 +6,22 @@ from dataclasses import replace
 import pytest
 import torch
 
-from llmbook.architecture.transformer import ModelConfig, Transformer
-from llmbook.preliminaries.workspace import Workspace, WorkspaceError
-from llmbook.tokenization.tokenizer import Tokenizer
+import llmbook.training.pretraining as module
+from llmbook.architecture.transformer import Transformer
+from llmbook.preliminaries.settings import PRESETS, CorpusConfig, ModelConfig
+from llmbook.preliminaries.workspace import Workspace, WorkspaceBusy, WorkspaceError
 from llmbook.training.pretraining import (
-    PRESETS,
-    choose_preset,
-    complete_text,
-    draw_healed,
-    finish_training,
-    heal_prompt,
+    _is_done,
+    _write_result,
+    check_device,
     load_base_model,
     load_model,
     prepare_shards,
     pretrain,
     save_model,
     train_base_model,
-    training_is_done,
 )
+from llmbook.training.world import World
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +35,9 @@ def small(tmp_path_factory):
     tiny = PRESETS["tiny"]
     return replace(
         tiny,
-        source=str(source),
-        model=replace(tiny.model, vocab_size=320, context=32),
+        corpus=CorpusConfig(str(source)),
+        tokenizer=replace(tiny.tokenizer, vocab_size=320),
+        model=replace(tiny.model, context=32),
         training=replace(tiny.training, steps=30, precision="float32"),
     )
 
@@ -54,9 +53,9 @@ def test_the_chain_leaves_a_usable_model(done, small):
     summary = json.loads(artifact.file("summary.json").read_text())
     assert summary["steps"] == 30 and 0 < summary["held_out_bits_per_byte"] < 6
     assert not list(artifact.path.glob("checkpoint-*"))
-    model, words = load_base_model(workspace)
-    assert model.config.vocab_size == words.vocab_size == 320 and not model.training
-    assert {item.kind for item in workspace.artifacts()} == {"corpus", "tokenizer", "shards", "model"}
+    model, tokenizer = load_base_model(workspace)
+    assert model.config.vocab_size == tokenizer.vocab_size == 320 and not model.training
+    assert {item.kind for item in workspace.artifacts()} == {"corpus", "tokenizer", "shards", "base"}
 
 
 def test_nothing_is_built_twice_and_changes_rebuild_what_follows(done, small):
@@ -77,15 +76,92 @@ def test_the_same_run_gives_the_same_weights(done, small, tmp_path):
     assert again.manifest["files"]["model.safetensors"] == files["model.safetensors"]
 
 
+def test_how_often_to_save_and_to_measure_builds_nothing(done, small):
+    workspace, artifact = done
+    often = replace(
+        small.training, evaluate_every=1, evaluation_windows=3, checkpoint_seconds=0.1, micro_batch_size=2, parallel="fsdp"
+    )
+    assert pretrain(workspace, replace(small, training=often), progress=False).key == artifact.key
+
+
 def test_a_kill_after_training_only_tidies_up(done, small, tmp_path):
     workspace, artifact = done
     tokenizer, _ = prepare_shards(workspace, small, progress=False)
-    assert not training_is_done(tmp_path)
-    finish_training(load_model(artifact.path), tmp_path, tokenizer, {"steps": 30})
-    assert training_is_done(tmp_path)
+
+    class Trained:
+        model, folder, world = load_model(artifact.path), tmp_path, World()
+
+    assert not _is_done(tmp_path)
+    _write_result(Trained, tokenizer, {"steps": 30})
+    assert _is_done(tmp_path)
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
-    assert not training_is_done(tmp_path)
+    assert not _is_done(tmp_path)
+
+
+def test_two_trainings_of_the_same_are_not_mixed(done, small, monkeypatch):
+    workspace, _ = done
+    tokenizer, shards = prepare_shards(workspace, small, progress=False)
+    other = replace(small.training, seed=7)
+    arguments = workspace, tokenizer, shards, small.model, other
+
+    def busy(*parts):
+        raise WorkspaceBusy("process 1 is working on base-0")
+
+    monkeypatch.setattr(Workspace, "begin", lambda self, *what, **names: busy())
+    with pytest.raises(WorkspaceBusy):
+        train_base_model(*arguments, progress=False)
+
+
+def test_a_failure_in_training_gives_the_folder_to_the_next_attempt(done, small, monkeypatch):
+    workspace, _ = done
+    tokenizer, shards = prepare_shards(workspace, small, progress=False)
+    arguments = workspace, tokenizer, shards, small.model, replace(small.training, seed=8, checkpoint_seconds=1e-6)
+    advance, seen = module.Trainer.advance, []
+
+    def failing(self):
+        seen.append(self.step)
+        if len(seen) == 11:
+            raise KeyboardInterrupt
+        return advance(self)
+
+    monkeypatch.setattr(module.Trainer, "advance", failing)
+    with pytest.raises(KeyboardInterrupt):
+        train_base_model(*arguments, progress=False)
+    artifact = train_base_model(*arguments, progress=False)
+    assert seen[:11] == list(range(11)) and seen[11:] == list(range(10, 30))
+    assert not list(artifact.path.glob("*checkpoint-*")) and "owner.json" not in artifact.manifest["files"]
+
+
+def test_a_damaged_model_is_trained_again(small, done, tmp_path):
+    workspace = Workspace(tmp_path)
+    artifact = pretrain(workspace, small, progress=False)
+    (artifact.path / "model.safetensors").write_bytes(b"no model")
+    again = pretrain(workspace, small, progress=False)
+    assert again.manifest["files"]["model.safetensors"] == done[1].manifest["files"]["model.safetensors"]
+
+
+def test_minutes_are_measured_once_and_stored(small, tmp_path, monkeypatch):
+    import llmbook.training.trainer as trainer
+
+    monkeypatch.setattr(trainer, "_seconds_per_step", lambda run: 0.5)
+    timed = replace(small, training=replace(small.training, minutes=0.1))
+    artifact = pretrain(Workspace(tmp_path), timed, progress=False)
+    assert json.loads(artifact.file("summary.json").read_text())["steps"] == 12
+    assert json.loads(artifact.file("run.json").read_text())["steps"] == 12
+
+
+def test_the_newest_of_another_kind_is_not_the_base_model(done):
+    workspace, artifact = done
+    workspace.build("chat", {}, lambda folder: (folder / "model.safetensors").write_bytes(b"x"))
+    base, _ = load_base_model(workspace, artifact.key)
+    assert load_base_model(workspace)[0].config == base.config
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "mps", "", "cuda:x"])
+def test_devices_that_are_not_there(device):
+    with pytest.raises(ValueError, match="give cpu, or cuda where PyTorch finds a GPU"):
+        check_device(device)
 
 
 def test_models_are_saved_whole(tmp_path):
@@ -106,42 +182,6 @@ def test_models_that_do_not_fit_are_refused(tmp_path):
         load_model(tmp_path)
 
 
-def test_unknown_preset():
-    with pytest.raises(ValueError, match="unknown preset 'huge': choose one of tiny, laptop"):
-        choose_preset("huge")
-
-
 def test_no_model_yet(tmp_path):
-    with pytest.raises(WorkspaceError, match="no model"):
+    with pytest.raises(WorkspaceError, match="no base"):
         load_base_model(Workspace(tmp_path))
-
-
-def test_healing_allows_what_begins_with_the_last_token():
-    tokens = [b"a", b" ", b" a", b"ab", b"<|end|>"]
-    assert heal_prompt([0, 1], tokens, special=1) == ([0], [1, 2])
-    assert heal_prompt([0], tokens, special=1) == ([], [0, 3])
-    assert heal_prompt([3], [b"a", b"<", b"<|", b"<", b"<|end|>"], special=1)[1] == [1, 2, 3]
-
-
-def test_drawing_among_the_allowed():
-    torch.manual_seed(0)
-    model = Transformer(ModelConfig(vocab_size=40, context=8, width=16, layers=1, heads=2))
-    for seed in range(20):
-        drawn = draw_healed(model, torch.tensor([[1, 2]]), [5, 7], torch.Generator().manual_seed(seed), temperature=1.0)
-        assert drawn[0, :2].tolist() == [1, 2] and int(drawn[0, 2]) in (5, 7)
-
-
-@pytest.mark.parametrize("prompt", ["", "def ", "def", "é\u4e2d ", "<|endoftext|>", "x" * 300])
-def test_completions_begin_with_the_prompt_and_repeat(done, prompt):
-    model, words = load_base_model(done[0])
-    first = complete_text(model, words, prompt, 20, seed=3)
-    assert first.startswith(prompt) and first == complete_text(model, words, prompt, 20, seed=3)
-    assert complete_text(model, words, prompt, 0) == prompt
-    one_more = complete_text(model, words, prompt, 1, seed=3)
-    assert len(one_more.encode()) - len(prompt.encode()) <= max(map(len, words.tokens))
-
-
-def test_a_tokenizer_of_another_vocabulary(done):
-    model, _ = load_base_model(done[0])
-    with pytest.raises(ValueError, match="the tokenizer has 261 ids and the model 320"):
-        complete_text(model, Tokenizer([]), "x")
