@@ -26,10 +26,16 @@ def pytest_make_parametrize_id(config, val, argname):
 # Seconds of the test files that take long, roughly: only their order matters. Notebooks store their own.
 SECONDS = {
     "tests/book/test_pages.py": 150,
-    "tests/book/test_pdf.py": 80,
-    "tests/end_to_end/test_kill_and_resume.py": 60,
-    "tests/house/test_laws.py": 20,
-    "tests/house/test_bad_examples.py": 20,
+    "tests/book/test_pdf.py": 90,
+    "tests/exercises": 60,
+    "tests/training": 50,
+    "tests/end_to_end": 50,
+    "tests/data/test_pipeline.py": 40,
+    "tests/tokenization/test_shards.py": 30,
+    "tests/tokenization/test_bpe.py": 30,
+    "tests/data": 20,
+    "tests/tokenization": 20,
+    "tests/house": 20,
 }
 
 
@@ -39,7 +45,7 @@ def seconds_of(path: Path) -> float:
     if path.suffix == ".ipynb":
         metadata = json.loads(path.read_text(encoding="utf-8"))["metadata"]
         return metadata.get("llmbook", {}).get("run", {}).get("seconds", 10)
-    return SECONDS.get(name, 60 if name.startswith("tests/exercises/") else 5)
+    return SECONDS.get(name, SECONDS.get(name.rpartition("/")[0], 5))
 
 
 def pytest_collection_modifyitems(items):
@@ -58,7 +64,13 @@ def pytest_runtest_setup(item):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Say how many tests each part has, and how many wrong answers the graders have caught."""
+    """Say how many tests each part has, which files took longest, and how many wrong answers the graders have caught."""
+    seconds = Counter()
+    for report in (report for reports in terminalreporter.stats.values() for report in reports if hasattr(report, "duration")):
+        seconds[report.nodeid.split("::")[0]] += report.duration
+    if sum(seconds.values()) > 120:
+        longest = " · ".join(f"{name} {total:.0f} s" for name, total in seconds.most_common(10))
+        terminalreporter.write_line(f"took longest: {longest}")
     passed = (report.nodeid for report in terminalreporter.stats.get("passed", []))
     parts = Counter(match[0] for name in passed if (match := re.match(r"chapters|tests/\w+", name)))
     terminalreporter.write_line("passed: " + " · ".join(f"{part} {count}" for part, count in sorted(parts.items())))

@@ -36,7 +36,8 @@ NOTEBOOKS = toc.notebooks()
 PAGES = [*TOC, *module_pages(), "search", "genindex", "py-modindex"]
 # A word that a reader of the chapter would look for, and that its pages must come up under.
 TERMS = {"00_preliminaries": "atomic", "01_data": "MinHash", "02_tokenization": "merges", "03_attention": "softmax",
-         "04_architecture": "RMSNorm", "05_training": "perplexity", "09_end_to_end": "command line"}  # fmt: skip
+         "04_architecture": "RMSNorm", "05_training": "perplexity", "07_inference": "healing",
+         "09_end_to_end": "command line"}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -171,6 +172,7 @@ def look(browser, address: str) -> Visit:
     page.goto(address)
     page.evaluate("async () => { if (window.MathJax?.startup) await MathJax.startup.promise; await document.fonts.ready; }")
     page.evaluate("for (const folded of document.querySelectorAll('article details')) folded.open = true;")
+    page.add_style_tag(content="*, *::before, *::after { transition: none !important; }")  # colors fade from mode to mode
     visit.formulas, visit.raw_formulas = page.evaluate(RAW_FORMULAS)
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 1000})
@@ -178,7 +180,6 @@ def look(browser, address: str) -> Visit:
     for mode in ("light", "dark"):
         page.emulate_media(color_scheme=mode)
         page.wait_for_function(f"document.documentElement.dataset.theme === '{mode}'")
-        page.wait_for_timeout(250)  # colors fade from one mode to the other
         visit.faint += [f"{mode}: {what}" for what in page.evaluate(FAINT)]
         for number, figure in enumerate(page.locator("article img").all()):
             visit.figures += mode == "light"
