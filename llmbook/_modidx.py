@@ -623,8 +623,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'llmbook.data.pipeline._make_plan': ('01_data/pipeline.html#_make_plan', 'llmbook/data/pipeline.py'),
                                        'llmbook.data.pipeline._note_last': ('01_data/pipeline.html#_note_last', 'llmbook/data/pipeline.py'),
                                        'llmbook.data.pipeline._note_path': ('01_data/pipeline.html#_note_path', 'llmbook/data/pipeline.py'),
-                                       'llmbook.data.pipeline._open_folder': ( '01_data/pipeline.html#_open_folder',
-                                                                               'llmbook/data/pipeline.py'),
                                        'llmbook.data.pipeline._plot_waterfall': ( '01_data/pipeline.html#_plot_waterfall',
                                                                                   'llmbook/data/pipeline.py'),
                                        'llmbook.data.pipeline._print_corpus': ( '01_data/pipeline.html#_print_corpus',
