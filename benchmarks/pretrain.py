@@ -44,7 +44,7 @@ def main() -> None:
         rows = read_metrics(artifact.file("metrics.jsonl"))
         train, held_out = (open_shards(shards, split) for split in ("train", "held_out"))
         model, its_tokenizer = load_base_model(workspace, artifact.key, options.device)
-        sample = complete_text(model, its_tokenizer, PROMPT, 120)
+        sample = complete_text(model, its_tokenizer, PROMPT, 120, seed=0, temperature=0.8, top_k=50, top_p=None)
     curve = [
         {"step": row["step"] + 1, "seconds": round(row["seconds"], 1), "bits_per_byte": round(row["held_out_bits_per_byte"], 4)}
         for row in rows

@@ -86,10 +86,10 @@ from llmbook.preliminaries.workspace import (
     WorkspaceError,
     atomic_file,
     build_lock,
+    open_artifact,
     plain_value,
     read_artifact,
     seal_folder,
-    verify_artifact,
     write_atomic,
 )
 
@@ -587,9 +587,7 @@ def write_corpus(
     plan = replace(plan, settings={**plan.settings, "format": file_format})
     _claim_folder(folder, plan.settings)
     if (folder / "manifest.json").exists():
-        artifact = read_artifact(folder)
-        verify_artifact(artifact)
-        return artifact
+        return open_artifact(folder)
     if executor == "slurm":
         jobs = _slurm_jobs(folder, config, plan, file_format, workers, **slurm)
         with console_to(Path(jobs.logging_dir.path).with_name("console.log")):
@@ -732,7 +730,7 @@ def open_corpus(
         SourceError: for a source that cannot be used; `EmptyCorpus` if nothing is left.
     """
     if folder := _finished_corpus(config.source):
-        corpus = _open_folder(folder)
+        corpus = open_artifact(folder)
         _check_rules(corpus, config)
         return corpus
     _refuse_unfinished(Path(os.path.expanduser(config.source)))
@@ -743,13 +741,6 @@ def open_corpus(
     )
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #0d6b66fe
-def _open_folder(folder: Path) -> Artifact:
-    """The verified corpus in a folder."""
-    corpus = read_artifact(folder)
-    verify_artifact(corpus)
-    return corpus
-
-
 def _refuse_unfinished(folder: Path) -> None:
     """Raise `WorkspaceError` for the folder of a corpus that is still being made."""
     finished = (folder / "manifest.json").exists()
@@ -767,7 +758,7 @@ def _written_corpus(
         noted, out = _read_note(workspace, plan.settings["source"])
         if out and replace(noted, source=config.source) == config:
             _refuse_unfinished(Path(out))
-            corpus = _open_folder(Path(out))
+            corpus = open_artifact(out)
             if _made_with(corpus) == _recipe_of(plan, "").corpus:
                 return corpus
     return None

@@ -34,7 +34,7 @@ def _state_dicts(model: nn.Module, optimizers: Sequence) -> tuple[dict, dict]:
 
     return get_state_dict(model, list(optimizers))
 
-
+# %% ../../chapters/05_training/06_checkpoints.ipynb #463fb034
 def _tensors(model_state: Mapping, optimizer_state: Mapping) -> dict[str, Tensor]:
     """All their tensors by name: `model.<weight>` and `optimizer.<weight>/<average>`."""
     found = {f"model.{name}": tensor for name, tensor in model_state.items()}
@@ -47,7 +47,7 @@ def _is_sharded(tensor: Tensor) -> bool:
     """Whether a tensor is cut over processes (a DTensor)."""
     return hasattr(tensor, "full_tensor")
 
-
+# %% ../../chapters/05_training/06_checkpoints.ipynb #e44e457a
 def _write(folder: Path, tensors: Mapping[str, Tensor], world: World) -> None:
     """Write tensors into a folder, all ranks together where they are sharded."""
     if any(map(_is_sharded, tensors.values())):

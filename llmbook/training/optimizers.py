@@ -119,7 +119,7 @@ def _adamw_state(state: dict, parameter: Tensor) -> dict:
 # %% ../../chapters/05_training/02_optimizers.ipynb #292fccbf
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
-
+# %% ../../chapters/05_training/02_optimizers.ipynb #ed8c5dab
 def orthogonalize(matrix: Tensor, iterations: int = 5) -> Tensor:
     """About U V^T for matrix = U S V^T, by Newton-Schulz iterations in the matrix's dtype.
 

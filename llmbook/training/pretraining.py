@@ -73,7 +73,7 @@ def _whole_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     return get_model_state_dict(model, options=options)
 
-
+# %% ../../chapters/05_training/09_pretraining.ipynb #565a3937
 def save_model(model: nn.Module, folder: Path, world: World = World()) -> None:
     """Write `model.safetensors` and `config.json` into a folder, each atomically."""
     from safetensors.torch import save
@@ -84,7 +84,7 @@ def save_model(model: nn.Module, folder: Path, world: World = World()) -> None:
         write_atomic(folder / "config.json", json.dumps(shape, indent=1))
         write_atomic(folder / "model.safetensors", save(weights))
 
-
+# %% ../../chapters/05_training/09_pretraining.ipynb #fb0ff048
 def load_model(folder: str | Path, device: str = "cpu") -> Transformer:
     """The model that `save_model` wrote, in evaluation mode.
 
@@ -267,7 +267,7 @@ def _print_shards(tokenizer: Artifact, shards: Artifact, shape: ModelConfig) -> 
     print(f"shards {shards.key[:16]}: {len(split):,} tokens to learn from")
     print(f"model: {count / 1e6:.3g} M parameters", flush=True)
 
-
+# %% ../../chapters/05_training/09_pretraining.ipynb #5a449f8f
 def _print_summary(model: Artifact) -> None:
     """Print what the training of a `base` artifact came to, and where it is."""
     summary = json.loads(model.file("summary.json").read_text())

@@ -95,7 +95,7 @@ def machine_choices(
     _write_choices(path, choices, world)
     return choices
 
-
+# %% ../../chapters/05_training/07_trainer.ipynb #aef912c7
 def _write_choices(path: Path, choices: dict, world: World) -> None:
     """Write `run.json`, on rank 0; the others wait until it is there."""
     if world.rank == 0:
@@ -116,7 +116,7 @@ def _map(function: Callable[[Tensor], Tensor], batch: Batch) -> Batch:
         return type(batch)(_map(function, item) for item in batch)
     return batch
 
-
+# %% ../../chapters/05_training/07_trainer.ipynb #34a51fff
 def _row_count(batch: Batch) -> int:
     """The length of the first dimension of a batch's tensors, by the first of them."""
     lengths: list[int] = []
@@ -256,7 +256,7 @@ def _progress_bar(total: int, start: int, shown: bool) -> Iterator[Callable]:
 class TrainingDiverged(RuntimeError):
     """The loss or the gradient is no longer a finite number."""
 
-
+# %% ../../chapters/05_training/07_trainer.ipynb #020d1edb
 def _set_learning_rates(
     optimizers: Sequence, peaks: list[list[float]], fraction: float
 ) -> None:
@@ -265,7 +265,7 @@ def _set_learning_rates(
         for group, peak in zip(optimizer.param_groups, group_peaks):
             group["lr"] = peak * fraction
 
-
+# %% ../../chapters/05_training/07_trainer.ipynb #2b8d8c33
 def _require_finite(step: int, loss: float, norm: float, config: TrainConfig) -> None:
     """Raise `TrainingDiverged`, saying what to change, unless loss and norm are finite."""
     if not np.isfinite([loss, norm]).all():
@@ -358,6 +358,18 @@ def _logged(trainer: "Trainer") -> Iterator[Callable[[dict], None]]:
 
         yield write
 
+# %% ../../chapters/05_training/07_trainer.ipynb #56945a1b
+def _evaluated(trainer: "Trainer", whole: bool) -> dict[str, float]:
+    """What `evaluate` says, with the model as an evaluation needs it."""
+    model, device = trainer.model, trainer.world.device.type
+    model.eval()
+    with torch.no_grad(), autocast_to(device, trainer.choices["precision"]):
+        found = trainer.evaluate(model, whole)
+    model.train()
+    if hasattr(model, "reshard"):
+        model.reshard()
+    return found
+
 # %% ../../chapters/05_training/07_trainer.ipynb #6181db6d
 class Trainer:
     """Trains a model in a folder, with log and checkpoints; resumes what it finds there.
@@ -390,11 +402,8 @@ class Trainer:
     ):
         self.model, self.batches, self.optimizers = model, batches, list(optimizers)
         self.config, self.folder, self.world = config, Path(folder), world
-        self.loss, self.evaluate, self.progress = (
-            loss,
-            evaluate,
-            progress and not world.rank,
-        )
+        self.loss, self.evaluate = loss, evaluate
+        self.progress = progress and world.rank == 0
         self.checkpoints = checkpoints or Checkpoints(folder, world)
         self.choices = machine_choices(folder, config, world)
         torch.set_num_threads(self.choices["threads"])
@@ -409,17 +418,8 @@ class Trainer:
         self.schedule = schedule or partial(_warmup_cosine, config, self.steps)
 
     def measure(self, whole: bool) -> dict[str, float]:
-        """What `evaluate` says, with the model in evaluation mode and the run's precision."""
-        if self.evaluate is None:
-            return {}
-        self.model.eval()
-        device = self.world.device.type
-        with torch.no_grad(), autocast_to(device, self.choices["precision"]):
-            found = self.evaluate(self.model, whole)
-        self.model.train()
-        if hasattr(self.model, "reshard"):
-            self.model.reshard()
-        return found
+        """What `evaluate` says of the model, on all held-out data or on a part."""
+        return {} if self.evaluate is None else _evaluated(self, whole)
 
     def advance(self) -> dict:
         """Take a step and evaluate when that is due; its row for the log."""
@@ -452,4 +452,5 @@ class Trainer:
                 if self.due:
                     self.save()
         summary = {"steps": self.step, "tokens": self.tokens, "seconds": self.seconds}
-        return summary | {"precision": self.choices["precision"]} | self.measure(whole=True)
+        summary["precision"] = self.choices["precision"]
+        return summary | self.measure(whole=True)

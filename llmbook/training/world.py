@@ -28,7 +28,7 @@ _Result = TypeVar("_Result")
 class WorldError(RuntimeError):
     """Another process of this run has failed; the message is that process's own."""
 
-
+# %% ../../chapters/05_training/05_world.ipynb #3978e5ee
 @dataclass(frozen=True)
 class World:
     """What a process knows of the run that it is part of; `World()` is alone.
@@ -145,6 +145,17 @@ def _forked(function: Callable, rank: int, size: int, port: int, results: Any) -
         results.send((False, text))
 
 # %% ../../chapters/05_training/05_world.ipynb #22a73e7f
+def _received(pipes: list) -> list[tuple[bool, Any]]:
+    """What forked processes have sent, or that they died."""
+    found = []
+    for rank, (receive, _) in enumerate(pipes):
+        try:
+            found.append(receive.recv())
+        except EOFError:
+            found.append((False, f"process {rank} died"))
+    return found
+
+# %% ../../chapters/05_training/05_world.ipynb #2e585a72
 def fork_world(function: Callable[[], _Result], size: int) -> list[_Result]:
     """What `function()` returns in each of `size` forked processes, by rank.
 
@@ -167,12 +178,7 @@ def fork_world(function: Callable[[], _Result], size: int) -> list[_Result]:
     for process, (_, send) in zip(processes, pipes):
         process.start()
         send.close()
-    found = []
-    for rank, (receive, _) in enumerate(pipes):
-        try:
-            found.append(receive.recv())
-        except EOFError:
-            found.append((False, f"process {rank} died"))
+    found = _received(pipes)
     for process in processes:
         process.join()
     if failed := [text for succeeded, text in found if not succeeded]:
@@ -216,7 +222,7 @@ def exchanging(model: nn.Module, exchange: bool) -> Iterator[None]:
     else:
         yield
 
-
+# %% ../../chapters/05_training/05_world.ipynb #78054d71
 def bare_model(model: nn.Module) -> nn.Module:
     """The model inside PyTorch's DistributedDataParallel, else the model itself."""
     inside = isinstance(model, nn.parallel.DistributedDataParallel)

@@ -614,18 +614,16 @@ def test_an_unfinished_folder_is_no_source(home, tmp_path):
 def test_a_corpus_of_another_version_is_refused(home, source, monkeypatch):
     made = build(home, source)
     monkeypatch.setitem(made.manifest, "config", {"source": "x"})
-    monkeypatch.setattr(pipeline, "_open_folder", lambda folder: made)
+    monkeypatch.setattr(pipeline, "open_artifact", lambda folder: made)
     with pytest.raises(WorkspaceError, match="another version"):
         open_corpus(home, CorpusConfig(str(made.path)))
 
 
 def test_the_key_is_made_of_content_and_of_rules_that_are_not_defaults(home, source, tmp_path):
-    from llmbook.preliminaries.workspace import _artifact_key
-
     made = build(home, source, **PLAIN)
     content = _make_plan(CorpusConfig(str(source))).settings["source"]
     assert re.fullmatch("sha256:[0-9a-f]{64}", content)
-    assert made.key == _artifact_key("corpus", {"corpus": {"source": content, "tasks": 1, **PLAIN}})
+    assert made.key == home.key("corpus", {"corpus": {"source": content, "tasks": 1, **PLAIN}})
     for form in ("jsonl", "parquet"):  # the same text has the same key wherever it lies
         assert write_corpus(tmp_path / form, CorpusConfig(str(source), **PLAIN), form).key == made.key
     assert CorpusConfig(**made.manifest["config"]["corpus"]) == CorpusConfig(content, tasks=1, **PLAIN)

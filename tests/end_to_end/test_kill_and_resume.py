@@ -25,9 +25,9 @@ def source(tmp_path_factory):
 
 
 def start(source, workspace):
-    words = ["pretrain", "--preset", "tiny", "--source", str(source), "--steps", str(STEPS), "--workspace", str(workspace)]
+    options = ["--preset", "tiny", "--source", str(source), "--steps", str(STEPS), "--checkpoint-seconds", "0.2"]
     return subprocess.Popen(
-        COMMAND + words,
+        [*COMMAND, "pretrain", *options, "--workspace", str(workspace)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -37,7 +37,7 @@ def start(source, workspace):
 
 
 def lines_written(workspace):
-    return max((path.read_text().count("\n") for path in workspace.glob("building/model-*/metrics.jsonl")), default=0)
+    return max((path.read_text().count("\n") for path in workspace.glob("building/base-*/metrics.jsonl")), default=0)
 
 
 def kill_when(process, reached, timeout=120):
@@ -59,7 +59,7 @@ def finish(process):
 
 
 def result(workspace):
-    (model,) = (workspace / "model").iterdir()
+    (model,) = (path for path in (workspace / "base").iterdir() if path.is_dir())
     rows = [json.loads(line) for line in (model / "metrics.jsonl").read_text().splitlines()]
     for row in rows:
         del row["seconds"]
@@ -78,7 +78,7 @@ def test_killed_and_resumed_equals_undisturbed(source, tmp_path):
         kill_when(start(source, rough), lambda least=lines: lines_written(rough) >= least)
     earlier = {path: path.read_bytes() for path in rough.glob("shards/**/*") if path.is_file()}
     # the last kill falls between training and the finished artifact
-    kill_when(start(source, rough), lambda: any(rough.glob("building/model-*/summary.json")) or any(rough.glob("model/*")))
+    kill_when(start(source, rough), lambda: any(rough.glob("building/base-*/summary.json")) or any(rough.glob("base/*")))
     finish(start(source, rough))
     weights, rows, summary, files = result(rough)
     expected_weights, expected_rows, expected_summary, expected_files = result(calm)
