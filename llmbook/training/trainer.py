@@ -305,7 +305,7 @@ def _step_once(trainer: "Trainer", step: int, fraction: float, due: bool) -> tup
 
 # %% ../../chapters/05_training/07_trainer.ipynb #25698068
 def _seconds_per_step(trainer: "Trainer", steps: int = 3) -> float:
-    """Seconds per step on this machine, with a share of the evaluations; changes nothing."""
+    """Seconds per step here, with a share of the evaluations; changes nothing."""
     times = []
     for step in range(steps + 1):  # the first one warms up
         start = time.perf_counter()

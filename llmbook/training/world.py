@@ -9,6 +9,7 @@ __all__ = ['WorldError', 'World', 'open_world', 'fork_world', 'distribute_model'
 import contextlib
 import itertools
 import os
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -29,6 +30,11 @@ class WorldError(RuntimeError):
     """Another process of this run has failed; the message is that process's own."""
 
 # %% ../../chapters/05_training/05_world.ipynb #3978e5ee
+def _first_failure(store: Any) -> str:
+    """The message of the process that failed first."""
+    return store.get("failure").decode()
+
+# %% ../../chapters/05_training/05_world.ipynb #eac66104
 @dataclass(frozen=True)
 class World:
     """What a process knows of the run that it is part of; `World()` is alone.
@@ -69,11 +75,13 @@ class World:
         if self.size == 1:
             return function()
         key = f"first-{next(self.calls)}"
-        if self.rank:
-            self.store.wait([key], timedelta(days=30))
-            return function()
+        while self.rank and not self.store.check([key]):
+            if self.store.check(["failure"]):
+                raise WorldError(f"rank 0 did not get here. {_first_failure(self.store)}")
+            time.sleep(0.02)
         result = function()
-        self.store.set(key, "done")
+        if self.rank == 0:
+            self.store.set(key, "done")
         return result
 
 # %% ../../chapters/05_training/05_world.ipynb #7ba16d16
@@ -94,7 +102,7 @@ def _failures_shared(store: Any, rank: int) -> Iterator[None]:
     """Let the first failure in any process be the message of all."""
     try:
         yield
-    except BaseException as error:
+    except (Exception, KeyboardInterrupt) as error:
         message = f"rank {rank}: {type(error).__name__}: {error}"
         first = store.compare_set("failure", "", message).decode()
         if first != message:
