@@ -1,4 +1,4 @@
-"""`torchrun … llmbook pretrain` with two processes: copied and cut models follow one process, survive SIGKILL, and fail with one message."""
+"""torchrun and `llmbook pretrain` in two processes: they follow one process, survive SIGKILL, and fail with one message."""
 
 import json
 import os

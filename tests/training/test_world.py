@@ -167,7 +167,7 @@ def test_damage_is_judged_once_for_all(tmp_path):
     def work():
         with open_world() as world:
             run = start(tmp_path, world, "fsdp")
-            for step in (1, 2):
+            for _ in (1, 2):
                 run.advance()
                 run.save()
             if world.rank == 0:
