@@ -1,6 +1,7 @@
 """The Sphinx extension that makes the book's pages out of its notebooks.
 
 - MathJax is served from the page's own folder, so that formulas are typeset without a network.
+- Cells that only import are folded in HTML.
 - The cell that only names a notebook's module is dropped; an exported cell carries a badge with the module's name, which
   links to the definition in the module's source (HTML) or to the module's reference (PDF).
 - A cell whose metadata says that it draws a figure shows the figure, and folds its code under it.
@@ -13,6 +14,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import shutil
@@ -106,6 +108,18 @@ def first_definition(code: str) -> str:
     return match[1] if match else ""
 
 
+def only_imports(code: str) -> bool:
+    """Does a cell import and do nothing else? Such cells are folded in HTML."""
+    try:
+        found = ast.parse(code).body
+    except SyntaxError:  # a magic, or a shell line
+        return False
+    for node in [node for node in found if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)]:
+        found += [*node.body, *node.orelse]
+        found.remove(node)
+    return bool(found) and all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in found)
+
+
 def badge(module: str, definition: str, docname: str) -> nodes.Node:
     """Return the small line over an exported cell that names the module into which it goes."""
     name = nodes.literal(module, module)
@@ -125,6 +139,8 @@ def dress_cells(app: Sphinx, doctree: nodes.document) -> None:
         if block is None:
             continue
         directives, code = directives_of(block.astext())
+        if only_imports(code) and not cell.get("hide_mode"):
+            cell.attributes |= {"hide_mode": "input", "prompt_show": "Imports", "prompt_hide": "Imports"}
         if not directives:
             continue
         module = directives.get("default_exp", module)
