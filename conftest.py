@@ -25,12 +25,16 @@ def pytest_make_parametrize_id(config, val, argname):
 
 # Seconds of the test files that take long, roughly: only their order matters. Notebooks store their own.
 SECONDS = {
-    "tests/book/test_pages.py": 150,
-    "tests/book/test_pdf.py": 90,
-    "tests/exercises": 60,
-    "tests/training": 50,
-    "tests/end_to_end": 50,
-    "tests/data/test_pipeline.py": 40,
+    "tests/book/test_pages.py": 330,
+    "tests/book/test_pdf.py": 230,
+    "tests/data/test_pipeline.py": 160,
+    "tests/end_to_end/test_torchrun.py": 80,
+    "tests/exercises/test_master_01_data.py": 75,
+    "tests/data/test_repetition.py": 55,
+    "tests/data/test_quality.py": 50,
+    "tests/exercises": 40,
+    "tests/training": 35,
+    "tests/end_to_end": 35,
     "tests/tokenization/test_shards.py": 30,
     "tests/tokenization/test_bpe.py": 30,
     "tests/data": 20,
