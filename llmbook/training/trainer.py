@@ -304,20 +304,22 @@ def _step_once(trainer: "Trainer", step: int, fraction: float, due: bool) -> tup
     return loss / count, norm, int(count), bool(anybody)
 
 # %% ../../chapters/05_training/07_trainer.ipynb #25698068
-def _seconds_per_step(trainer: "Trainer", steps: int = 3) -> float:
+def _seconds_per_step(trainer: "Trainer", seconds: float = 2.0) -> float:
     """Seconds per step here, with a share of the evaluations; changes nothing."""
-    times = []
-    for step in range(steps + 1):  # the first one warms up
+
+    def timed(work: Callable, *arguments) -> float:
         start = time.perf_counter()
-        _step_once(trainer, step, 0.0, False)
-        times.append(time.perf_counter() - start)
-    start = time.perf_counter()
-    trainer.measure(whole=False)
-    share = (time.perf_counter() - start) / trainer.config.evaluate_every
+        work(*arguments)
+        return time.perf_counter() - start
+
+    warm = [timed(_step_once, trainer, step, 0.0, False) for step in range(3)]
+    count = trainer.world.agree(max(3, min(20, int(seconds / warm[-1]))))
+    times = [timed(_step_once, trainer, step, 0.0, False) for step in range(count)]
+    share = timed(trainer.measure, False) / trainer.config.evaluate_every
     for optimizer in trainer.optimizers:
         optimizer.state.clear()
     trainer.model.zero_grad(set_to_none=True)
-    return trainer.world.agree(sorted(times[1:])[steps // 2] + share)
+    return trainer.world.agree(sorted(times)[count // 2] + share)
 
 # %% ../../chapters/05_training/07_trainer.ipynb #e8a626d2
 def _fixed_steps(trainer: "Trainer", measure: bool) -> int:
