@@ -1627,6 +1627,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                 'llmbook/training/world.py'),
                                         'llmbook.training.world.World.sum': ( '05_training/world.html#world.sum',
                                                                               'llmbook/training/world.py'),
+                                        'llmbook.training.world.World.wait': ( '05_training/world.html#world.wait',
+                                                                               'llmbook/training/world.py'),
                                         'llmbook.training.world.WorldError': ( '05_training/world.html#worlderror',
                                                                                'llmbook/training/world.py'),
                                         'llmbook.training.world._device_of': ( '05_training/world.html#_device_of',

@@ -156,9 +156,9 @@ class Checkpoints:
             if self.world.rank == 0:
                 shutil.rmtree(partial, ignore_errors=True)
                 partial.mkdir(parents=True)
-            self.world.agree(step)  # nobody writes before the folder is there
+            self.world.wait()  # nobody writes before the folder is there
             _write(partial, tensors, self.world)
-            self.world.agree(step)  # and nobody renames before all have written
+            self.world.wait()  # and nobody renames before all have written
             if self.world.rank == 0:
                 self._publish(partial, step, facts)
 

@@ -91,7 +91,7 @@ def machine_choices(
         fast = world.agree(int(fastest_precision(str(world.device)) == "bfloat16"))
         chosen = "bfloat16" if fast else "float32"
     choices = now | {"precision": chosen, "threads": torch.get_num_threads()}
-    world.agree(0)  # everybody has looked for the file before it is there
+    world.wait()  # everybody has looked for the file before it is there
     _write_choices(path, choices, world)
     return choices
 
@@ -101,7 +101,7 @@ def _write_choices(path: Path, choices: dict, world: World) -> None:
     if world.rank == 0:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps(choices, indent=1))
-    world.agree(0)
+    world.wait()
 
 # %% ../../chapters/05_training/07_trainer.ipynb #295e2281
 def _map(function: Callable[[Tensor], Tensor], batch: Batch) -> Batch:
@@ -325,6 +325,7 @@ def _seconds_per_step(trainer: "Trainer", seconds: float = 2.0) -> float:
 def _fixed_steps(trainer: "Trainer", measure: bool) -> int:
     """The number of steps of a run, fixed when it starts; says what to expect of it."""
     config, choices = trainer.config, trainer.choices
+    trainer.world.wait()  # everybody has read the file before it is written anew
     if "steps" not in choices:
         pace = _seconds_per_step(trainer) if measure or config.minutes else None
         steps = max(1, int(60 * config.minutes / pace)) if config.minutes else config.steps

@@ -67,6 +67,11 @@ class World:
         torch.distributed.broadcast(shared, 0)
         return type(number)(shared.item())
 
+    def wait(self) -> None:
+        """Return when every rank has called this."""
+        if self.size > 1:
+            torch.distributed.barrier()
+
     def first(self, function: Callable[[], _Result]) -> _Result:
         """`function()` on rank 0 and, when it has returned there, on the others.
 
