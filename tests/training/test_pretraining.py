@@ -1,6 +1,8 @@
 """The chain of artifacts, trainings that begin and finish, saved models, and kinds."""
 
 import json
+import multiprocessing
+import time
 from dataclasses import replace
 
 import pytest
@@ -99,18 +101,28 @@ def test_a_kill_after_training_only_tidies_up(done, small, tmp_path):
     assert not _is_done(tmp_path)
 
 
-def test_two_trainings_of_the_same_are_not_mixed(done, small, monkeypatch):
+def test_two_trainings_of_the_same_are_not_mixed(done, small):
     workspace, _ = done
     tokenizer, shards = prepare_shards(workspace, small, progress=False)
-    other = replace(small.training, seed=7)
-    arguments = workspace, tokenizer, shards, small.model, other
+    other, fork = replace(small.training, seed=7), multiprocessing.get_context("fork")
+    begun = fork.Event()
 
-    def busy(*parts):
-        raise WorkspaceBusy("process 1 is working on base-0")
+    def begin():
+        settings = {"model": replace(small.model, vocab_size=320), "training": other}
+        workspace.begin("base", settings, [tokenizer, shards])
+        begun.set()
+        time.sleep(60)
 
-    monkeypatch.setattr(Workspace, "begin", lambda self, *what, **names: busy())
-    with pytest.raises(WorkspaceBusy):
-        train_base_model(*arguments, progress=False)
+    first = fork.Process(target=begin)
+    first.start()
+    try:
+        assert begun.wait(20)
+        with pytest.raises(WorkspaceBusy, match=f"process {first.pid} "):
+            train_base_model(workspace, tokenizer, shards, small.model, other, progress=False)
+    finally:
+        first.kill()
+        first.join()
+    assert train_base_model(workspace, tokenizer, shards, small.model, other, progress=False).kind == "base"
 
 
 def test_a_failure_in_training_gives_the_folder_to_the_next_attempt(done, small, monkeypatch):

@@ -189,21 +189,3 @@ def test_nobody_passes_before_all_have_come(tmp_path):
             return (tmp_path / "late").exists()
 
     assert fork_world(work, 3) == [True] * 3
-
-
-def test_a_rank_that_is_slow_to_read_the_choices_reads_what_the_others_did(tmp_path, monkeypatch):
-    exists = Path.exists
-
-    def slow(path):
-        if path.name == "run.json" and os.environ.get("RANK") == "1":
-            time.sleep(0.2)
-        return exists(path)
-
-    monkeypatch.setattr(Path, "exists", slow)
-
-    def work():
-        with open_world(minutes=0.5) as world:
-            run = start(tmp_path, world, "ddp")
-            return run.run()["steps"]
-
-    assert fork_world(work, 2) == [6, 6]
