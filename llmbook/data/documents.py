@@ -70,7 +70,8 @@ class _StrictList(list):
 def _error_line(error: BaseException) -> str:
     """What an error says, on one line of at most 300 characters, or its class."""
     words = (getattr(error, "strerror", None) or str(error)).split()
-    return " ".join(words)[:300] or type(error).__name__
+    line = " ".join(words)[:300].encode("utf-8", "backslashreplace").decode()
+    return line or type(error).__name__
 
 # %% ../../chapters/01_data/01_documents.ipynb #b5833537
 def is_fault(reason: str) -> bool:
@@ -431,6 +432,19 @@ def _batch_rows(batch: Any, name: str, before: int) -> list:
         numbers = range(len(batch))
         return [_one_row(batch.slice(n, 1), f"{name}:{before + n + 1}") for n in numbers]
 
+# %% ../../chapters/01_data/01_documents.ipynb #45aa54a8
+def _open_parquet(path: Path) -> Any:
+    """A Parquet file, to be read page by page. Arrow knows no paths that are not UTF-8."""
+    import pyarrow.parquet as pq
+
+    named = utf8_name(str(path)) == str(path)
+    return pq.ParquetFile(
+        path if named else open(path, "rb"),
+        pre_buffer=False,  # which would hold a whole row group
+        buffer_size=2**16,
+        page_checksum_verification=True,
+    )
+
 # %% ../../chapters/01_data/01_documents.ipynb #2f73db0b
 def _parquet_rows(
     path: Path, name: str, columns: list[str] | None, skipped: list[Skipped]
@@ -443,14 +457,7 @@ def _parquet_rows(
     Raises:
         Exception: of many kinds, for a file that cannot be opened.
     """
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(
-        path,
-        pre_buffer=False,  # which would hold a whole row group
-        buffer_size=2**16,
-        page_checksum_verification=True,
-    ) as file:
+    with _open_parquet(path) as file:
         if why := _wrong_column(file.schema_arrow):
             skipped.append(
                 Skipped(name, "no text", f"{file.metadata.num_rows} rows: {why}")
@@ -885,15 +892,11 @@ def list_files(
 
 # %% ../../chapters/01_data/01_documents.ipynb #b0b7316a
 def count_skipped(skipped: Iterable[Skipped]) -> str:
-    """In words, how many items were skipped for which reasons, and the first of each."""
-    first, counts = {}, Counter()
-    for item in skipped:
-        first.setdefault(item.reason, item)
-        counts[item.reason] += 1
-    return "; ".join(
-        f"{count} by {reason!r}, first {first[reason].name}: {first[reason].detail}"
-        for reason, count in counts.most_common()
-    )
+    """In words, how many items were skipped for which reasons, and the first of all."""
+    items = list(skipped)
+    counts = Counter(item.reason for item in items).most_common()
+    words = ", ".join(f"{count} by {reason!r}" for reason, count in counts)
+    return f"{words}; first {items[0].name}: {items[0].detail}" if items else ""
 
 # %% ../../chapters/01_data/01_documents.ipynb #12c0d952
 def _require_some(

@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -37,14 +38,18 @@ from tqdm import tqdm
 from .c4 import c4_rejection
 from .classifiers import toxicity_rejection
 from llmbook.data.documents import (
+    BadItem,
     Skipped,
     SourceError,
     SourceFile,
     assign_files,
+    count_skipped,
+    is_fault,
     is_hub_source,
     jsonl_documents,
     list_files,
     parquet_documents,
+    utf8_name,
 )
 from .extraction import extract_document
 from llmbook.data.language import (
@@ -116,16 +121,14 @@ def document_stages(config: CorpusConfig) -> list[tuple[str, Stage]]:
     return stages
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #8c0782d8
-def _require_documents(count: int, source: str, reasons: Iterable[str]) -> None:
+def _require_documents(count: int, source: str, lost: Iterable[Skipped]) -> None:
     """Raise `EmptyCorpus`, naming the source and counting reasons, for a count of 0."""
     if not count:
-        counts = ", ".join(
-            f"{count} by {reason!r}" for reason, count in Counter(reasons).most_common()
-        )
-        why = f"left out: {counts}" if counts else "it holds no text files"
-        if "language: " in counts:
+        words = count_skipped(lost)
+        why = f"left out: {words}" if words else "it holds no text files"
+        if "language: " in words:
             why += "; which languages stay is set by `languages`"
-        raise EmptyCorpus(f"no text is left of {source} ({why})")
+        raise EmptyCorpus(f"no text is left of {utf8_name(source)} ({why})")
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #89d86f86
 def _finished_corpus(source: str) -> Path | None:
@@ -142,11 +145,12 @@ def _content_name(source: str, files: list[SourceFile]) -> str:
     return source if is_hub_source(source) else f"sha256:{source_fingerprint(files)}"
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #6359d2ba
-def _make_plan(config: CorpusConfig) -> Plan:
+def _make_plan(config: CorpusConfig, strict: bool = False) -> Plan:
     """Deal the files of the source to tasks. A data set of the hub is dealt by `datasets`.
 
     Raises:
-        SourceError: for a source that cannot be used, or is a corpus already.
+        SourceError: for a source that cannot be used, or is a corpus already; with
+            `strict`, for the first file that cannot be looked at.
         EmptyCorpus: for a source without files.
         ValueError: for an unknown language.
     """
@@ -158,8 +162,8 @@ def _make_plan(config: CorpusConfig) -> Plan:
         settings = plain_value(replace(config, tasks=tasks or 1))
         return Plan(settings, [[] for _ in range(tasks or 1)], [])
     skipped: list[Skipped] = []
-    files = list_files(source, READERS, skipped)
-    _require_documents(len(files), source, (item.reason for item in skipped))
+    files = list_files(source, READERS, skipped, strict)
+    _require_documents(len(files), source, skipped)
     tasks = 1 if config.limit else min(tasks or task_count(files), len(files))
     content = _content_name(source, files)
     settings = plain_value(replace(config, source=content, tasks=tasks))
@@ -167,14 +171,15 @@ def _make_plan(config: CorpusConfig) -> Plan:
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #f1a5ddb7
 def _corpus_phases(
-    config: CorpusConfig, tasks: int, folder: Path, file_format: str
+    config: CorpusConfig, tasks: int, folder: Path, file_format: str, strict: bool = False
 ) -> list[tuple[str, int, list[PipelineStep]]]:
     """The phases of a run as (name, tasks, steps); intermediate files go to `.work`."""
     work = Path(folder) / ".work"
     threshold, lines = config.jaccard_threshold, config.repeated_lines
     stages = document_stages(config)
-    steps: list[PipelineStep] = [ReadStep(config.source, config.limit, work)]
-    steps += [StageStep(name, stage, work, n) for n, (name, stage) in enumerate(stages, 1)]
+    steps: list[PipelineStep] = [ReadStep(config.source, config.limit, work, strict)]
+    for n, (name, stage) in enumerate(stages, 1):
+        steps.append(StageStep(name, stage, work, n, strict))
     last = [DropCopiesStep("deduplication", None, work, len(stages) + 1)]
     if config.repeated_lines:
         last.append(DropLinesStep("repeated lines", None, work, len(stages) + 2))
@@ -371,6 +376,23 @@ def _plot_waterfall(report: dict):
     label(axes, "text (MB)", "stage")
     return picture
 
+# %% ../../chapters/01_data/11_pipeline.ipynb #523dd37f
+def _lost_items(path: Path) -> Iterator[Skipped]:
+    """The rows of an account, or of `removed.jsonl`: what was not read, or removed."""
+    with open(path, "rb") as file:
+        for row in map(json.loads, file):
+            yield Skipped(row.get("name", row.get("id")), row["reason"], row["detail"])
+
+
+def _first_skipped(plan: Plan, accounts: list[dict], most: int = 20) -> dict:
+    """For each reason, names and details of the first items that could not be read."""
+    found: dict[str, list] = {}
+    reading = (_lost_items(a["rows"]) for a in accounts if "skipped" in a)
+    for item in chain(plan.skipped, *reading):
+        if len(some := found.setdefault(item.reason, [])) < most:
+            some.append([item.name, item.detail])
+    return found
+
 # %% ../../chapters/01_data/11_pipeline.ipynb #8c20b206
 def _finish_corpus(folder: Path, source: str) -> dict:
     """Write `removed.jsonl` and `report.json` of a run whose phases have ended.
@@ -381,14 +403,13 @@ def _finish_corpus(folder: Path, source: str) -> dict:
     work = Path(folder) / ".work"
     plan, accounts = read_plan(work), _read_accounts(work)
     report = _corpus_report(accounts, plan.skipped)
-    reasons = Counter(report["skipped"])
-    for reason, entry in report["removed"].items():
-        reasons[reason] += entry["documents"]
-    _require_documents(report["kept"]["documents"], source, reasons.elements())
+    lost = chain(plan.skipped, *(_lost_items(account["rows"]) for account in accounts))
+    _require_documents(report["kept"]["documents"], source, lost)
     with atomic_file(Path(folder) / "removed.jsonl") as file:
         file.writelines(json_line(item._asdict()) for item in plan.skipped)
         for account in accounts:
             file.write(account["rows"].read_bytes())
+    report["first_skipped"] = _first_skipped(plan, accounts)
     write_atomic(Path(folder) / "report.json", json.dumps(report, indent=1))
     return report
 
@@ -441,6 +462,7 @@ def _run_corpus(
     executor: str = "local",
     workers: int = 1,
     progress: bool = False,
+    strict: bool = False,
 ) -> None:
     """Run what is left of a run in `folder`, write its report, and remove `.work`.
 
@@ -450,7 +472,7 @@ def _run_corpus(
     work = Path(folder) / ".work"
     work.mkdir(exist_ok=True)
     save_plan(plan, work)
-    phases = _corpus_phases(config, len(plan.blocks), Path(folder), file_format)
+    phases = _corpus_phases(config, len(plan.blocks), Path(folder), file_format, strict)
     with _ray_cluster() if executor == "ray" else contextlib.nullcontext():
         for name, tasks, steps in phases:
             run_phase(name, tasks, steps, work, executor, workers, progress)
@@ -497,6 +519,9 @@ def _recipe_of(plan: Plan, source: str) -> _Recipe:
     return _Recipe(CorpusConfig(**settings), source, file_format)
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #3e2c211d
+_VERSION = 2  # of what is stored
+
+
 def _seal_corpus(folder: Path, recipe: _Recipe) -> Artifact:
     """Add the figure `waterfall.png` and the manifest to a finished corpus."""
     import matplotlib.pyplot as plt
@@ -505,7 +530,7 @@ def _seal_corpus(folder: Path, recipe: _Recipe) -> Artifact:
     with atomic_file(folder / "waterfall.png") as file:
         picture.savefig(file, format="png", metadata={"Software": None})
     plt.close(picture)
-    return seal_folder(folder, "corpus", recipe, [])
+    return seal_folder(folder, "corpus", recipe, [], _VERSION)
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #f50cda2a
 class _FinishStep(PipelineStep):
@@ -533,6 +558,7 @@ def _slurm_jobs(
     plan: Plan,
     file_format: str,
     workers: int,
+    strict: bool = False,
     **options,
 ) -> SlurmPipelineExecutor:
     """The last of a chain of Slurm executors, one per phase; `launch_job` submits all.
@@ -543,7 +569,7 @@ def _slurm_jobs(
     folder = Path(folder).absolute()
     (folder / ".work").mkdir(exist_ok=True)
     save_plan(plan, folder / ".work")
-    phases = _corpus_phases(config, len(plan.blocks), folder, file_format)
+    phases = _corpus_phases(config, len(plan.blocks), folder, file_format, strict)
     logs, last = folder.with_name(folder.name + ".slurm"), None
     logs.mkdir(exist_ok=True)
     settings = {"partition": "cpu", "time": "04:00:00", "qos": None}
@@ -561,6 +587,16 @@ def _slurm_jobs(
         )
     return last
 
+# %% ../../chapters/01_data/11_pipeline.ipynb #bde68b4b
+def _require_whole(corpus: Artifact, strict: bool) -> Artifact:
+    """The corpus; with `strict`, `BadItem` for the first item that was not read."""
+    for item in _lost_items(corpus.file("removed.jsonl")) if strict else ():
+        if item.reason in read_report(corpus)["skipped"] and is_fault(item.reason):
+            raise BadItem(item)
+        if item.reason.startswith("error in "):
+            raise BadItem(item)
+    return corpus
+
 # %% ../../chapters/01_data/11_pipeline.ipynb #8e022546
 def write_corpus(
     folder: str | Path,
@@ -569,33 +605,38 @@ def write_corpus(
     executor: str = "local",
     workers: int = 1,
     progress: bool = False,
+    strict: bool = False,
     **slurm,
 ) -> Artifact | None:
     """The corpus of a configuration, in `folder`; continues a run that was killed there.
 
     Files: `documents/<task>.<format>`, `removed.jsonl` (one row per removal or skipped
     file), `report.json`, `settings.json`, `manifest.json`. Executor `"slurm"` submits
-    jobs and returns None.
+    jobs and returns None. What cannot be read is skipped, or with `strict` an error;
+    if there is nothing of the kind, both make the same corpus.
 
     Raises:
-        SourceError: for a source that cannot be used; `EmptyCorpus` if nothing is left.
+        SourceError: for a source that cannot be used; `EmptyCorpus` if nothing is left;
+            `BadItem`, with `strict`, for the first item that cannot be read.
         WorkspaceError: for a folder in use by another corpus.
         ValueError: for an unknown format or executor.
     """
     _check_run(file_format, executor, workers)
-    folder, plan = Path(folder).expanduser().absolute(), _make_plan(config)
+    folder, plan = Path(folder).expanduser().absolute(), _make_plan(config, strict)
     plan = replace(plan, settings={**plan.settings, "format": file_format})
     _claim_folder(folder, plan.settings)
     if (folder / "manifest.json").exists():
-        return open_artifact(folder)
+        return _require_whole(open_artifact(folder), strict)
     if executor == "slurm":
-        jobs = _slurm_jobs(folder, config, plan, file_format, workers, **slurm)
+        jobs = _slurm_jobs(folder, config, plan, file_format, workers, strict, **slurm)
         with console_to(Path(jobs.logging_dir.path).with_name("console.log")):
             jobs.launch_job()
         return None
     with build_lock(folder / ".work" / "run"):
-        _run_corpus(folder, config, plan, file_format, executor, workers, progress)
-        return _seal_corpus(folder, _recipe_of(plan, config.source))
+        run = (file_format, executor, workers, progress, strict)
+        _run_corpus(folder, config, plan, *run)
+        made = _seal_corpus(folder, _recipe_of(plan, config.source))
+        return _require_whole(made, strict)
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #a3b4c856
 def build_corpus(
@@ -604,10 +645,11 @@ def build_corpus(
     progress: bool = True,
     executor: str = "local",
     workers: int = 1,
+    strict: bool = False,
 ) -> Artifact:
     """The artifact `corpus` of this source and these rules, built if it is not there.
 
-    Files as for `write_corpus`, with documents as JSON Lines.
+    Files, and `strict`, as for `write_corpus`, with documents as JSON Lines.
 
     Raises:
         SourceError: for a source that cannot be used; `EmptyCorpus` if nothing is left.
@@ -617,8 +659,8 @@ def build_corpus(
     if executor == "slurm":
         raise ValueError("jobs on Slurm need a folder that all machines see: give --out")
     _check_run("jsonl", executor, workers)
-    plan = _make_plan(config)
-    return _build_planned(workspace, config, plan, progress, executor, workers)
+    plan, run = _make_plan(config, strict), (progress, executor, workers, strict)
+    return _require_whole(_build_planned(workspace, config, plan, *run), strict)
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #0006d569
 def _build_planned(
@@ -628,13 +670,16 @@ def _build_planned(
     progress: bool,
     executor: str,
     workers: int,
+    strict: bool = False,
 ) -> Artifact:
     """The artifact of a plan, and the note about it."""
 
     def builder(folder: Path) -> None:
-        _run_corpus(folder, config, plan, "jsonl", executor, workers, progress)
+        run = ("jsonl", executor, workers, progress, strict)
+        _run_corpus(folder, config, plan, *run)
 
-    corpus = workspace.build("corpus", _recipe_of(plan, config.source), builder)
+    recipe = _recipe_of(plan, config.source)
+    corpus = workspace.build("corpus", recipe, builder, version=_VERSION)
     _note_last(workspace, plan.settings["source"], config)
     return corpus
 
@@ -772,7 +817,7 @@ def describe_corpus(corpus: Artifact) -> str:
     documents = f"{count:,} document{'s' if count != 1 else ''}"
     source = corpus.manifest["config"]["source"]
     rules = ", ".join(rules) or "default rules"
-    return f"corpus {corpus.key[:16]}: {documents} of {source}, {rules}"
+    return f"corpus {corpus.key[:16]}: {documents} of {utf8_name(source)}, {rules}"
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #722f879b
 def corpus_files(corpus: Artifact) -> list[str]:
@@ -784,7 +829,7 @@ def read_corpus(corpus: Artifact, files: Sequence[str] | None = None) -> Iterato
     """The documents of a corpus, in order, one at a time; `files` names some files."""
     for name in corpus_files(corpus) if files is None else files:
         read = parquet_documents if name.endswith(".parquet") else jsonl_documents
-        yield from read(corpus.file(name), name)
+        yield from read(corpus.file(name), name, strict=True)
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #e6c8ca86
 def read_report(corpus: Artifact) -> dict:
@@ -800,6 +845,7 @@ def data_command(
     executor: Literal["local", "ray", "slurm"] = "local",
     partition: str = "cpu",
     time: str = "04:00:00",
+    strict: bool = False,
     workspace: Path | None = None,
 ) -> None:
     """Read, extract, filter, mask and deduplicate text; print what each stage removed.
@@ -812,16 +858,18 @@ def data_command(
         executor: where tasks run; `slurm` submits jobs and returns.
         partition: of Slurm.
         time: limit per job on Slurm.
+        strict: stop at the first file, row or record that cannot be read.
         workspace: folder of artifacts; default $LLMBOOK_HOME, else the user's cache folder.
     """
     place, workers = Workspace(workspace), workers or os.cpu_count() or 1
     if out is not None:
         slurm = {"partition": partition, "time": time} if executor == "slurm" else {}
-        made = _write_and_note(place, corpus, out, format, executor, workers, **slurm)
+        run = (format, executor, workers, True, strict)
+        made = _write_and_note(place, corpus, out, *run, **slurm)
     elif _finished_corpus(corpus.source):
-        made = open_corpus(place, corpus)
+        made = _require_whole(open_corpus(place, corpus), strict)
     else:
-        made = build_corpus(place, corpus, executor=executor, workers=workers)
+        made = build_corpus(place, corpus, True, executor, workers, strict)
     _print_corpus(made, out)
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #f5bee4a5
@@ -829,8 +877,7 @@ def _write_and_note(
     workspace: Workspace, config: CorpusConfig, out: Path, *run, **slurm
 ) -> Artifact | None:
     """The corpus of these settings in the folder `out`, noted as the last of its source."""
-    file_format, executor, workers = run
-    made = write_corpus(out, config, file_format, executor, workers, True, **slurm)
+    made = write_corpus(out, config, *run, **slurm)
     folder = Path(out).expanduser().absolute()
     content = json.loads((folder / "settings.json").read_bytes())["source"]
     with contextlib.suppress(OSError):  # the corpus is there, in a workspace or not
@@ -846,4 +893,9 @@ def _print_corpus(corpus: Artifact | None, out: Path | None) -> None:
     print(describe_corpus(corpus))
     for stage, documents, size in waterfall(read_report(corpus)):
         print(f"{stage:<32}{documents:>9,} documents{size:>14,} bytes")
-    print(corpus.path)
+    for reason, some in read_report(corpus)["first_skipped"].items():
+        if is_fault(reason):
+            count = read_report(corpus)["skipped"][reason]
+            names = ", ".join(name for name, _ in some[:3]) + ", ..." * (count > 3)
+            print(f"not read: {reason:<22}{count:>9,} items ({names})")
+    print(utf8_name(str(corpus.path)))

@@ -14,6 +14,7 @@ import itertools
 import json
 import math
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ from llmbook.data.documents import (
     hub_documents,
     is_hub_source,
     read_files,
+    utf8_name,
 )
 from .extraction import WEB_READERS
 from .quality import Removal
@@ -151,19 +153,49 @@ class _Account:
 # %% ../../chapters/01_data/10_steps.ipynb #dc889d6e
 Stage = Callable[[Document], str | None]
 
+# %% ../../chapters/01_data/10_steps.ipynb #33629aba
+class _Tolerant:
+    """A stage that removes the documents on which it raises, unless they are many."""
+
+    def __init__(self, stage: Callable, name: str):
+        self.stage, self.name, self.seen, self.failed = stage, name, 0, 0
+
+    def __call__(self, document: Document) -> str | tuple | None:
+        """The verdict of the stage, or the reason `error in <name>`."""
+        self.seen += 1
+        try:
+            return self.stage(document)
+        except Exception as error:
+            self.failed += 1
+            if self.failed > max(10, self.seen / 100):
+                raise
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(place.filename).name}:{place.lineno}"
+            what = utf8_name(" ".join(f"{type(error).__name__}: {error}".split())[:300])
+            return f"error in {self.name}", f"{what} ({where})"
+
 # %% ../../chapters/01_data/10_steps.ipynb #986859e5
 class StageStep(PipelineStep):
     """A stage as a step: yields what the stage keeps, accounts for what it does not.
 
-    `position` orders the stages in the report; `work` is the folder of the run.
+    `position` orders the stages in the report; `work` is the folder of the run. A
+    document on which the stage raises is removed, or with `strict` the end of the run.
     """
 
     type = "stage"
 
-    def __init__(self, name: str, stage: Stage | None, work: Path, position: int):
+    def __init__(
+        self,
+        name: str,
+        stage: Stage | None,
+        work: Path,
+        position: int,
+        strict: bool = False,
+    ):
         self.name = name
         super().__init__()
         self.stage, self.work, self.position = stage, Path(work), position
+        self.strict = strict
 
     def stage_of_task(self, rank: int) -> Callable[[Document], str | tuple | None]:
         """The function that judges the documents of this task."""
@@ -172,6 +204,8 @@ class StageStep(PipelineStep):
     def run(self, data, rank: int = 0, world_size: int = 1):
         """Yield the documents of `data` that the stage keeps."""
         judge = self.stage_of_task(rank)
+        if not self.strict:
+            judge = _Tolerant(judge, self.name)
         with _Account(self.work, self.position, self.name, rank) as account:
             for document in data:
                 text, before = document.text, _text_bytes(document.text)
@@ -189,23 +223,28 @@ class StageStep(PipelineStep):
 
 # %% ../../chapters/01_data/10_steps.ipynb #c8c9ee65
 class ReadStep(PipelineStep):
-    """The documents of this task's files, and an account of what could not be read."""
+    """The documents of this task's files, and an account of what could not be read.
+
+    With `strict`, the first file, row or record that cannot be read ends the run.
+    """
 
     type = "reader"
     name = "reading"
 
-    def __init__(self, source: str, limit: int | None, work: Path):
+    def __init__(self, source: str, limit: int | None, work: Path, strict: bool = False):
         super().__init__()
         self.source, self.limit, self.work = str(source), limit, Path(work)
+        self.strict = strict
 
     def documents(self, rank: int, tasks: int, skipped: list) -> Iterator[Document]:
         """The documents of one task."""
         if is_hub_source(self.source):
-            yield from hub_documents(self.source, self.limit, rank, tasks, skipped)
+            options = {"skipped": skipped, "strict": self.strict}
+            yield from hub_documents(self.source, self.limit, rank, tasks, **options)
             return
         done, progress = 0, self.work / "progress" / f"{rank:05d}"
         for file in read_plan(self.work).blocks[rank]:
-            yield from read_files([file], READERS, skipped)
+            yield from read_files([file], READERS, skipped, self.strict)
             done += file.bytes
             progress.write_text(str(done))
 

@@ -219,7 +219,7 @@ def record_bytes(number: int, draw: random.Random, packed: bool) -> bytes:
 def test_as_many_records_are_counted_as_were_damaged_and_the_others_are_read(tmp_path, form):
     path, draw = tmp_path / ("a.warc" if "plain" in form else "a.warc.gz"), random.Random(form)
     kinds = GZIP_DAMAGE if form == "packed" else PLAIN_DAMAGE
-    for _ in range(120):
+    for _ in range(60):
         count = draw.randrange(1, 12)
         records = [record_bytes(n, draw, form == "packed") for n in range(count)]
         damaged = {n: draw.choice(kinds) for n in range(count) if draw.random() < draw.choice([0.2, 0.7])}
