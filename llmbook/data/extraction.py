@@ -653,7 +653,7 @@ def _is_displayed(tag: str, attributes: dict, style: dict[str, str]) -> bool:
 class _State(NamedTuple):
     """What open elements decide for text: see `PageBlock`; it may be invisible."""
 
-    path: tuple[str, ...] = ()
+    path: tuple[str, ...] = ("#page",)
     landmark: bool = False
     pre: bool = False
     item: int = 0
@@ -709,7 +709,7 @@ class _BlockCutter:
                 self.add(node.text_content)
             elif tag and tag[0] != "-":
                 attributes = node.attributes
-                if attributes.get("id") == _CUT:
+                if tag == "script" and attributes.get("id") == _CUT:
                     self.cut_item = self.state.item
                     return
                 if inner := self.enter(tag, attributes):
@@ -754,7 +754,7 @@ class _BlockCutter:
         """End the block."""
         (text, link_words), state = self.text.take(), self.state
         text = "" if text.isspace() else _lay_out(text, state.pre)
-        if text and state.path[-1:] == ("title",):
+        if text and state.path[-1] == "title":
             self.title = self.title or " ".join(text.split())
         elif text:
             self.blocks.append(_make_block(text, link_words, state))
