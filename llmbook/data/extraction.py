@@ -7,14 +7,16 @@ __all__ = ['WEB_READERS', 'WarcRecord', 'decode_html', 'html_documents', 'warc_d
            'content_blocks', 'extract_text', 'extract_document']
 
 # %% ../../chapters/01_data/02_extraction.ipynb #ac3b80d2
+import base64
 import codecs
-import itertools
+import hashlib
 import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator
 from html import escape
 from io import BytesIO
+from itertools import chain, count, islice, pairwise
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -28,53 +30,71 @@ _MAX_PAGE_BYTES = 32 * 1024 * 1024
 class WarcRecord(NamedTuple):
     """A record: its place in the file (from 1), type, address, date, and content.
 
-    The content, `block`, is None where it is longer than `_MAX_PAGE_BYTES`.
+    The content, `block`, is None where it is longer than `_MAX_PAGE_BYTES`. `truncated`
+    says why the crawler stored only its beginning, if it did.
     """
 
     position: int
     type: str
     url: str
     date: str
+    truncated: str
     block: bytes | None
 
 # %% ../../chapters/01_data/02_extraction.ipynb #07961f28
-def _read_record(record: object, position: int) -> WarcRecord:
-    """The whole of a record that `warcio` has opened.
+_VERSION = re.compile(rb"WARC/\d+\.\d+[ \t]*\r?\n(?=[\w-]+[ \t]*:)", re.I)
+_HEADERS = re.compile(rb"WARC/\d+\.\d+[ \t]*\r?\n((?:[^\r\n][^\n]*\n)*+)\r?\n", re.I)
+_FIELD = rb"(?m:^)(?P<field>WARC-Record-ID|WARC-Type)[ \t]*:"
+_MARK = re.compile(_FIELD + b"|" + _VERSION.pattern, re.I)
+_HEADER_BYTES, _AHEAD, _SCAN = 1 << 16, 1 << 12, 1 << 20
+
+# %% ../../chapters/01_data/02_extraction.ipynb #12be2d46
+def _parse_headers(head: bytes) -> tuple[dict[str, str], int]:
+    """The headers with which a record begins, by name in lower case, and their size.
 
     Raises:
-        ValueError: if its length is missing, or larger than what is there.
+        ValueError: where no record begins.
     """
-    length = (record.rec_headers.get_header("Content-Length") or "").strip()
-    if not re.fullmatch(r"[0-9]{1,18}", length):
-        raise ValueError(f"Content-Length is {length!r}")
-    block = None
-    if int(length) <= _MAX_PAGE_BYTES:
-        block = record.raw_stream.read(int(length))
-        if len(block) < int(length):
-            raise ValueError(f"{len(block)} of {length} bytes")
-    names = ("WARC-Type", "WARC-Target-URI", "WARC-Date")
-    values = [(record.rec_headers.get_header(name) or "").strip() for name in names]
-    return WarcRecord(position, *values, block)
+    from warcio.statusandheaders import StatusAndHeadersParser
+
+    if not (found := _HEADERS.match(head)):
+        raise ValueError("no record begins here")
+    parsed = StatusAndHeadersParser(["WARC/"]).parse(BytesIO(found[0]))
+    return {name.lower(): value.strip() for name, value in parsed.headers}, found.end()
+
+# %% ../../chapters/01_data/02_extraction.ipynb #2323865a
+def _digest_fits(label: str, block: bytes | None) -> bool | None:
+    """Whether a block has a digest such as `sha1:...`; None where that cannot be said."""
+    name, _, value = label.lower().partition(":")
+    if block is None or name not in ("md5", "sha1", "sha256"):
+        return None
+    digest = hashlib.new(name, block).digest()
+    return value in (digest.hex(), base64.b32encode(digest).decode().lower())
 
 # %% ../../chapters/01_data/02_extraction.ipynb #29c9df82
 class _GzipMember:
-    """A stream of the bytes of the gzip member at the file's position.
+    """The unpacked bytes of the gzip member at an offset of a file, as a stream.
 
-    When it has ended, `end` is the offset of the next member, or `damage` says in words
-    why this one did not come to its end.
+    When it has ended, `end` is the offset of what follows it, or `damage` says in words
+    why it did not come to its end.
     """
 
-    def __init__(self, file: BinaryIO):
-        self.file, self.waiting, self.damage, self.end = file, b"", "", None
-        self.inflater = zlib.decompressobj(31)
+    def __init__(self, file: BinaryIO, start: int):
+        self.file, self.start = file, start
+        self.seek(0)
 
-    def tell(self) -> int:
-        """Nothing useful: `warcio` wants to call it."""
-        return 0
+    def seek(self, offset: int) -> None:
+        """Go to an offset of the unpacked bytes, or to their end."""
+        if not offset or offset < self.offset:
+            self.file.seek(self.start)
+            self.offset, self.waiting, self.damage, self.end = 0, b"", "", None
+            self.inflater = zlib.decompressobj(31)
+        while self.offset < offset and self.read(min(_SCAN, offset - self.offset)):
+            pass
 
-    def read(self, size: int = 1 << 14) -> bytes:
+    def read(self, size: int) -> bytes:
         """At most `size` bytes; none at the end."""
-        while not self.damage and self.end is None:
+        while size and not self.damage and self.end is None:
             data = self.waiting or self.file.read(1 << 14)
             try:
                 found = self.inflater.decompress(data, size)
@@ -82,6 +102,7 @@ class _GzipMember:
                 self.damage = str(error)
                 return b""
             self.waiting = self.inflater.unconsumed_tail
+            self.offset += len(found)
             if self.inflater.eof:
                 self.end = self.file.tell() - len(self.inflater.unused_data)
             elif not data and not found:
@@ -90,7 +111,158 @@ class _GzipMember:
                 return found
         return b""
 
+# %% ../../chapters/01_data/02_extraction.ipynb #5c3fbeb4
+class _Window:
+    """The bytes of a stream at any offset; memory holds those from the last one on.
+
+    `field` is the one by which records in this stream are known.
+    """
+
+    def __init__(self, stream):
+        self.stream, self.start, self.held = stream, 0, b""
+        self.stream.seek(0)
+        known = b"\nwarc-record-id:" in self.at(0, _HEADER_BYTES).lower()
+        self.field = "warc-record-id" if known else "warc-type"  # some crawlers know no ids
+
+    def at(self, offset: int, size: int) -> bytes:
+        """`size` bytes from `offset` on, or as many as there are."""
+        if not 0 <= offset - self.start <= len(self.held):
+            self.stream.seek(offset)
+            self.start, self.held = offset, b""
+        missing = offset + size - self.start - len(self.held)
+        if missing > 0:
+            parts = [self.held[offset - self.start :]]
+            while missing > 0 and (data := self.stream.read(missing)):
+                parts.append(data)
+                missing -= len(data)
+            self.start, self.held = offset, b"".join(parts)
+        begin = offset - self.start
+        return self.held[begin : begin + size]
+
+# %% ../../chapters/01_data/02_extraction.ipynb #3fd34252
+def _begins_record(data: bytes, field: str) -> bool:
+    """Whether a record begins here, with that field, if its headers are all here."""
+    found = _HEADERS.match(data)
+    return field.encode() in found[0].lower() if found else bool(_VERSION.match(data))
+
+# %% ../../chapters/01_data/02_extraction.ipynb #f646d020
+def _block_at(window: _Window, place: int, length: int) -> tuple[bytes | None, bytes]:
+    """The content of a record, None if it is too long, and some bytes of what follows.
+
+    Raises:
+        ValueError: where the content is not all there.
+    """
+    if length > _MAX_PAGE_BYTES:
+        if not (tail := window.at(place + length - 1, _AHEAD + 1)):
+            raise ValueError(f"less than {length} bytes")
+        return None, tail[1:]
+    data = window.at(place, length + _AHEAD)
+    if len(data) < length:
+        why = getattr(window.stream, "damage", "")
+        raise ValueError(why or f"{len(data)} of {length} bytes")
+    return data[:length], data[length:]
+
+# %% ../../chapters/01_data/02_extraction.ipynb #d0bf2e96
+def _record_at(window: _Window, place: int, sure: bool) -> tuple[WarcRecord, int]:
+    """The whole record at an offset, without its position, and the offset after it.
+
+    With `sure`, it must have what all others have, and what follows must be a record or
+    nothing, or a digest right.
+
+    Raises:
+        ValueError: where there is none, saying why.
+    """
+    header, size = _parse_headers(window.at(place, _HEADER_BYTES))
+    if sure and window.field not in header:
+        raise ValueError(f"no {window.field}")
+    length = header.get("content-length", "")
+    if not re.fullmatch(r"[0-9]{1,18}", length):
+        raise ValueError(f"Content-Length is {length!r}")
+    block, tail = _block_at(window, place + size, int(length))
+    rest = tail.lstrip(b"\r\n")
+    if not rest and len(tail) < _AHEAD and getattr(window.stream, "damage", ""):
+        raise ValueError(window.stream.damage)
+    if rest and not _begins_record(rest, window.field):
+        fits = _digest_fits(header.get("warc-block-digest", ""), block)
+        apart = tail.startswith(b"\r\n\r\n") or _VERSION.match(rest)
+        if not fits and (fits is False or sure or not apart):
+            raise ValueError("Content-Length is wrong")
+    names = ("warc-type", "warc-target-uri", "warc-date", "warc-truncated")
+    values = [header.get(name, "") for name in names]
+    end = place + size + int(length) + len(tail) - len(rest)
+    return WarcRecord(0, *values, block), end
+
+# %% ../../chapters/01_data/02_extraction.ipynb #5d81b2aa
+def _next_record(window: _Window, place: int) -> tuple[int | None, int]:
+    """Where the next whole record begins after a damaged one, and how many are damaged."""
+    begin, lost, junk = place, 0, False
+    while True:
+        chunk = window.at(place, _SCAN)
+        limit = len(chunk) if len(chunk) < _SCAN else len(chunk) - _AHEAD
+        for mark in _MARK.finditer(chunk):
+            if (there := place + mark.start()) >= place + limit:
+                break
+            if mark["field"]:
+                lost += mark["field"].lower().decode() == window.field
+                continue
+            junk |= not lost and there > begin  # that came before any record
+            try:
+                if there > begin:
+                    _record_at(window, there, sure=True)
+                    return there, max(1, lost + (junk and lost > 0))
+            except ValueError:
+                pass
+        if len(chunk) < _SCAN:
+            return None, max(1, lost + (junk and lost > 0))
+        place += limit
+
+# %% ../../chapters/01_data/02_extraction.ipynb #0fab7b04
+def _stream_records(stream) -> Iterator[WarcRecord | str]:
+    """The records in a stream in their order; for damaged ones, why they are that."""
+    window, place, seen = _Window(stream), 0, False
+    while chunk := window.at(place, 1 << 12):
+        rest = chunk.lstrip(b"\r\n")
+        place += len(chunk) - len(rest)
+        if not rest:
+            continue
+        seen = True
+        try:
+            record, place = _record_at(window, place, sure=False)
+            yield record
+        except ValueError as error:
+            place, lost = _next_record(window, place)
+            yield str(error)
+            yield from ["in the same stretch of damaged bytes"] * (lost - 1)
+            if place is None:
+                return
+    if not seen and getattr(stream, "damage", ""):
+        yield stream.damage
+
 # %% ../../chapters/01_data/02_extraction.ipynb #4461c662
+_GZIP = b"\x1f\x8b\x08"
+_MEMBER = re.compile(_GZIP + rb"[\0-\x1f].{4}[\0\2\4][\0-\x0d\xff]", re.S)
+
+
+def _begins_member(file: BinaryIO, start: int) -> bool:
+    """Whether a gzip member with a record begins at an offset, be it damaged or not."""
+    file.seek(start)
+    if not _MEMBER.match(file.read(10)):
+        return False
+    member, text = _GzipMember(file, start), b""
+    while len(text) < 5 and (more := member.read(64)):
+        text += more.lstrip(b"\r\n") if not text else more
+    return text[:5].upper() == b"WARC/" or (len(text) < 5 and bool(member.damage))
+
+# %% ../../chapters/01_data/02_extraction.ipynb #bc25c3c0
+def _next_member(file: BinaryIO, start: int) -> int | None:
+    """The offset, from `start` on, of the next gzip member with a record, or None."""
+    while (start := _find_bytes(file, _GZIP, start)) is not None:
+        if _begins_member(file, start):
+            return start
+        start += 1
+    return None
+
+
 def _find_bytes(file: BinaryIO, marker: bytes, start: int) -> int | None:
     """The offset of the first `marker` at or after the offset `start`, or None."""
     file.seek(start)
@@ -103,72 +275,43 @@ def _find_bytes(file: BinaryIO, marker: bytes, start: int) -> int | None:
         kept = kept[-len(marker) + 1 :]
     return None
 
-# %% ../../chapters/01_data/02_extraction.ipynb #bc25c3c0
-def _whole_records(stream: BinaryIO, position: int) -> Iterator[tuple[WarcRecord, int]]:
-    """Records of a stream, each with the offset after it, and numbered from `position`.
-
-    Raises:
-        ValueError: at the first record that is not whole, saying why.
-    """
-    from warcio.archiveiterator import ArchiveIterator
-
-    try:
-        records = ArchiveIterator(stream, no_record_parse=True)
-        records.INC_RECORD = ""  # or it prints to stderr
-        for number, record in enumerate(records, position + 1):
-            found = _read_record(record, number)
-            records.read_to_end()
-            if records.err_count:
-                raise ValueError("Content-Length is too small")
-            if not records.next_line and getattr(stream, "damage", ""):
-                raise ValueError(stream.damage)
-            yield found, records.offset
-    except Exception as error:  # a parser in damaged bytes may raise anything
-        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
-
 # %% ../../chapters/01_data/02_extraction.ipynb #99e39a9a
-def _warc_records(path: Path, name: str, skipped: list[Skipped]) -> Iterator[WarcRecord]:
-    """The whole records of a WARC file; damage is appended to `skipped`.
+def _member_records(file: BinaryIO) -> Iterator[WarcRecord | str]:
+    """The records in a file of gzip members, as `_stream_records` gives them."""
+    start, end = 0, file.seek(0, 2)
+    while start is not None and start < end:
+        file.seek(start)
+        if file.read(3) == _GZIP:
+            member = _GzipMember(file, start)
+            yield from _stream_records(member)
+            start = _next_member(file, start + 1) if member.end is None else member.end
+        else:
+            yield "no gzip member begins here"
+            start = _next_member(file, start + 1)
 
-    After damage, reading goes on at the next gzip member or the next `WARC/1.`.
-    Memory holds one record at a time.
-    """
-    position, start, searched = 0, 0, False
+# %% ../../chapters/01_data/02_extraction.ipynb #5f991497
+def _warc_records(path: Path, name: str, skipped: list[Skipped]) -> Iterator[WarcRecord]:
+    """The whole records of a WARC file, packed or not; damaged ones go to `skipped`."""
     with open(path, "rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b" or name.lower().endswith(".gz")
-        end = file.seek(0, 2)
-        while start is not None and start < end:
-            file.seek(start)
-            stream, seen, damage = _GzipMember(file) if zipped else file, position, ""
-            try:
-                for record, after in _whole_records(stream, position):
-                    position, start = record.position, start if zipped else after
-                    yield record
-            except ValueError as error:
-                damage = str(error)
-            if zipped:
-                damage = damage or stream.damage
-            elif position == start == 0:
-                damage = damage or "no record"
-            if damage and (position > seen or not searched):
-                position += 1
-                skipped.append(Skipped(f"{name}:{position}", "damaged record", damage))
-            searched = bool(damage)
-            if damage:
-                marker = b"\x1f\x8b\x08" if zipped else b"WARC/1."
-                start = _find_bytes(file, marker, start + 1)
+        head = file.read(_HEADER_BYTES)
+        gzipped = name.lower().endswith(".gz") or _MEMBER.search(head)
+        packed = head.startswith(_GZIP[:2]) or (gzipped and not _MARK.search(head))
+        records = _member_records(file) if packed else _stream_records(file)
+        for position, record in enumerate(records, 1):
+            if isinstance(record, WarcRecord):
+                yield record._replace(position=position)
             else:
-                start = stream.end if zipped else None
+                place = f"{name}:{position}"
+                skipped.append(Skipped(place, "damaged record", record))
 
 # %% ../../chapters/01_data/02_extraction.ipynb #897fb23a
-_CHUNK = re.compile(rb"[ \t]*([0-9a-fA-F]{1,15})[^\r\n]{0,1000}\r?\n")
+_CHUNK = re.compile(rb"[ \t]*([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]{0,1000})?\r?\n")
 
 # %% ../../chapters/01_data/02_extraction.ipynb #e0763234
-def _join_chunks(data: bytes) -> bytes:
-    """The body in HTTP's chunked coding; `data` itself if it begins with no chunk.
+def _join_chunks(data: bytes) -> tuple[bytes, bool]:
+    """The body in HTTP's chunked coding, and whether its last chunk is there.
 
-    Raises:
-        ValueError: where the chunks break off.
+    `data` itself, and False, if it begins with no chunk.
 
     Source: RFC 9112, section 7.1.
     """
@@ -176,78 +319,171 @@ def _join_chunks(data: bytes) -> bytes:
     while size := _CHUNK.match(data, place):
         length = int(size[1], 16)
         if length == 0:
-            return b"".join(parts)
+            return b"".join(parts), True
         parts.append(data[size.end() : size.end() + length])
         place = size.end() + length
         place += data.startswith(b"\r", place)
         place += data.startswith(b"\n", place)
-    if parts:
-        raise ValueError(f"the chunks break off after {sum(map(len, parts))} bytes")
-    return data
+    return b"".join(parts) if parts else data, False
 
 # %% ../../chapters/01_data/02_extraction.ipynb #8d31e76e
-def _inflate(data: bytes, encoding: str, limit: int = _MAX_PAGE_BYTES) -> bytes:
-    """`data` without its Content-Encoding: gzip, deflate (zlib or raw) or none.
+def _inflate(data: bytes, bits: int, limit: int) -> tuple[bytes, bool]:
+    """All members of a zlib stream (`bits` as in zlib), and whether the last has ended.
 
     Raises:
-        ValueError: for another encoding, for damaged or truncated data, and a result of
-            more than `limit` bytes: a kilobyte can unpack to a megabyte of zeros.
+        ValueError: for damaged data, or more than `limit` bytes.
+    """
+    parts, room = [], limit + 1
+    while data:
+        inflater = zlib.decompressobj(bits)
+        try:
+            found = inflater.decompress(data, room)
+        except zlib.error as error:
+            if parts and bits < 0:
+                break  # what follows is no member: bare ones have no beginning to know
+            raise ValueError("broken body", str(error)) from None
+        room -= len(found)
+        _check_room(room)
+        if not inflater.eof and parts and bits < 0:
+            break
+        parts.append(found)
+        if not inflater.eof:
+            return b"".join(parts), False
+        data = inflater.unused_data
+        if bits > 0 and _zlib_bits(data) != bits:
+            break
+    return b"".join(parts), True
+
+# %% ../../chapters/01_data/02_extraction.ipynb #2e4e5a12
+def _check_room(room: int) -> None:
+    """Raise `ValueError` when nothing is left of the room for a page."""
+    if room <= 0:
+        raise ValueError("too large", "unpacks to more than the limit")
+
+
+def _zlib_bits(data: bytes) -> int | None:
+    """What zlib calls the frame with which bytes begin: 31 for gzip, 15 for its own."""
+    if data.startswith(_GZIP):
+        return 31
+    framed = len(data) > 1 and data[0] & 0x8F == 8 and int.from_bytes(data[:2]) % 31 == 0
+    return 15 if framed else None
+
+# %% ../../chapters/01_data/02_extraction.ipynb #5a5605ee
+def _unpack_brotli(data: bytes, limit: int) -> tuple[bytes, bool]:
+    """The bytes of a Brotli stream, and whether it has ended; what follows is left out.
+
+    Raises:
+        ValueError: for damaged data, or more than `limit` bytes.
+        ImportError: without the package `brotli`.
+    """
+    import brotli
+
+    cuts = list(range(0, len(data), 1 << 12))
+    for _ in range(2):
+        coder, parts, room = brotli.Decompressor(), [], limit + 1
+        try:
+            for start, end in pairwise([*cuts, len(data)]):
+                if coder.is_finished():
+                    break
+                parts.append(coder.process(data[start:end], output_buffer_limit=room))
+                room -= len(parts[-1])
+                _check_room(room)
+            return b"".join(parts), coder.is_finished()
+        except (
+            brotli.error
+        ) as error:  # perhaps this piece holds the end, and something else
+            why, cuts = str(error), [0, *range(start, end)]
+    raise ValueError("broken body", why)
+
+# %% ../../chapters/01_data/02_extraction.ipynb #69467c6a
+_ZSTD = b"\x28\xb5\x2f\xfd"
+
+
+def _unpack_zstd(data: bytes, limit: int) -> tuple[bytes, bool]:
+    """The bytes of Zstandard frames, and whether the last has ended.
+
+    Raises:
+        ValueError: for damaged data, or more than `limit` bytes.
+    """
+    import zstandard
+
+    parts, room = [], limit + 1
+    while data.startswith(_ZSTD):
+        coder, rest = zstandard.ZstdDecompressor().decompressobj(), memoryview(data)
+        while rest and not coder.eof:
+            try:
+                parts.append(coder.decompress(rest[:256]))  # at most 8 MiB
+            except zstandard.ZstdError as error:
+                raise ValueError("broken body", str(error)) from None
+            room, rest = room - len(parts[-1]), rest[256:]
+            _check_room(room)
+        if not coder.eof:
+            return b"".join(parts), False
+        data = coder.unused_data + bytes(rest)
+    return b"".join(parts), True
+
+# %% ../../chapters/01_data/02_extraction.ipynb #2d4f9d65
+_CONTROL = re.compile(rb"[\0-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
+
+
+def _looks_plain(data: bytes) -> bool:
+    """Whether bytes begin like text, in UTF-16 or without control characters."""
+    return data.startswith((b"\xff\xfe", b"\xfe\xff")) or not _CONTROL.search(data[:1024])
+
+# %% ../../chapters/01_data/02_extraction.ipynb #dbc5ce68
+def _undo_coding(data: bytes, name: str, limit: int) -> tuple[bytes, bool]:
+    """`data` without a content coding, and whether all of it was there.
+
+    Raises:
+        ValueError: with a reason and a detail, for damaged data, an unknown coding, and
+            a result of more than `limit` bytes.
 
     Source: RFC 9110, section 8.4.1.
     """
-    for name in reversed(encoding.lower().split(",")):
-        if (name := name.strip()) in ("", "identity", "none"):
-            continue
-        if name not in ("gzip", "x-gzip", "deflate"):
-            raise ValueError(f"unknown content encoding {name!r}")
-        bits = 47 if data[:1] in (b"\x1f", b"\x78") else -15
-        inflater = zlib.decompressobj(bits)
-        try:
-            data = inflater.decompress(data, limit + 1)
-        except zlib.error as error:
-            raise ValueError(f"{name}: {error}") from None
-        if len(data) > limit:
-            raise ValueError(f"{name}: unpacks to more than {limit} bytes")
-        if not inflater.eof:
-            raise ValueError(f"{name}: ends early")
-    return data
+    bits, plain = _zlib_bits(data), _looks_plain(data)
+    try:
+        if bits == 31 or name == "deflate":
+            found = _inflate(data, bits or -15, limit)
+        elif data.startswith(_ZSTD):
+            found = _unpack_zstd(data, limit)
+        elif name == "br":
+            found = _unpack_brotli(data, limit)
+        else:
+            known = name in ("gzip", "x-gzip", "zstd")
+            raise ValueError("broken body" if known else "unknown coding", f"not {name}")
+    except ImportError:
+        if plain and b"<" in data[:1024]:
+            return data, True
+        raise ValueError("unknown coding", f"{name}: pip install brotli") from None
+    except ValueError as error:
+        if plain and error.args[0] != "too large":
+            return data, True
+        raise
+    return (data, True) if plain and not found[1] else found
 
-# %% ../../chapters/01_data/02_extraction.ipynb #2d4f9d65
-_SUPERSETS = {"ascii": "cp1252", "iso8859-1": "cp1252", "iso8859-9": "cp1254"}
-_SUPERSETS |= {"iso8859-11": "cp874", "tis-620": "cp874", "utf-16": "utf-16-le"}
-_SUPERSETS |= {"gb2312": "gb18030", "gbk": "gb18030", "big5": "big5hkscs"}
-_SUPERSETS |= {"shift_jis": "cp932", "euc_kr": "cp949"}
-
-# %% ../../chapters/01_data/02_extraction.ipynb #dbc5ce68
-_WEB_CODECS = frozenset(
-    "utf-8 utf-16-le utf-16-be gb18030 big5hkscs euc_jp iso2022_jp cp932 cp949 koi8-r "
-    "koi8-u cp866 cp874 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 "
-    "mac-roman mac-cyrillic iso8859-2 iso8859-3 iso8859-4 iso8859-5 iso8859-6 "
-    "iso8859-7 iso8859-8 iso8859-10 iso8859-13 iso8859-14 iso8859-15 iso8859-16".split()
-)
-
-# %% ../../chapters/01_data/02_extraction.ipynb #d1b58263
+# %% ../../chapters/01_data/02_extraction.ipynb #95ac9f06
 def _web_codec(label: str) -> str | None:
     """The Python codec that reads what browsers read under a charset label, or None.
 
+    Two names are no codecs: `"x-user-defined"`, and `"replacement"`, which nobody reads.
+
     Source: WHATWG Encoding Standard, section 4.2 (names and labels).
     """
+    import webencodings
+
     try:
-        name = codecs.lookup(label.strip().lower().removeprefix("x-")).name
+        found = webencodings.lookup(label)
+        found = found or webencodings.lookup(codecs.lookup(label.strip()).name)
     except (LookupError, ValueError):
         return None
-    name = _SUPERSETS.get(name, name)
-    return name if name in _WEB_CODECS else None
+    name = found and found.codec_info.name
+    return "gb18030" if name == "gbk" else name
 
 # %% ../../chapters/01_data/02_extraction.ipynb #9d680799
 _MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
 # %% ../../chapters/01_data/02_extraction.ipynb #73a2ab6e
-_IN_HEADER = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:-]+)", re.I)
-_IN_PAGE = re.compile(
-    rb"<(?:meta\b[^>]*?\bcharset|\?xml\b[^>]*?\bencoding)\s*=\s*[\"']?\s*([\w.:-]+)",
-    re.IGNORECASE,
-)
+_IN_HEADER = re.compile(r"charset\s*=\s*[\"']?\s*([^\s;\"',]+)", re.I)
 
 # %% ../../chapters/01_data/02_extraction.ipynb #334e5fc4
 def _header_codec(content_type: str | None) -> str | None:
@@ -256,16 +492,57 @@ def _header_codec(content_type: str | None) -> str | None:
     return _web_codec(found[1]) if found else None
 
 # %% ../../chapters/01_data/02_extraction.ipynb #12ef6e1f
+_PAGE_BYTES = 1 << 20
+_REST = rb"(?:[^>=]++|=\s*+(?:\"[^\"]*+\"|'[^']*+')?+)*+(?:>|\Z)"  # of a tag
+_RAW = b"script|style|title|textarea|xmp|iframe|noembed|noframes|noscript"
+_PIECE = re.compile(
+    b"|".join(
+        (
+            rb"<!--(?:-?>|.*?(?:--!?>|\Z))",
+            rb"<(?P<raw>" + _RAW + rb")(?=[\s/>])" + _REST + rb".*?(?:</(?P=raw)|\Z)",
+            rb"<meta(?=[\s/])(?P<meta>" + _REST + rb")",
+            rb"</?[a-z]" + _REST,
+            rb"<[!/?][^>]*+",
+        )
+    ),
+    re.I | re.S,
+)
+_ATTRIBUTE = re.compile(rb"([^\s/>=]+)(?:\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s>]*)))?")
+_XML = re.compile(rb"\s*<\?xml\s[^>]*?encoding\s*=\s*[\"']([^\"'>]*)", re.I)
+
+# %% ../../chapters/01_data/02_extraction.ipynb #946ae54a
+def _meta_label(attributes: bytes) -> str:
+    """The charset label that a `<meta>` tag declares; empty if none."""
+    found: dict[str, str] = {}
+    for name, *values in _ATTRIBUTE.findall(attributes):
+        text = b"".join(values).decode("latin-1")
+        found.setdefault(name.lower().decode("latin-1"), text)
+    if "charset" in found:
+        return found["charset"]
+    if found.get("http-equiv", "").strip().lower() != "content-type":
+        return ""
+    label = _IN_HEADER.search(found.get("content", ""))
+    return label[1] if label else ""
+
+# %% ../../chapters/01_data/02_extraction.ipynb #cd01b183
+_NOT_IN_META = {"utf-16-le": "utf-8", "utf-16-be": "utf-8", "x-user-defined": "cp1252"}
+
+
 def _meta_codec(data: bytes) -> str | None:
-    """The codec that a page declares in its first 1,024 bytes, or None.
+    """The codec that a page declares in a `<meta>` tag or in front as XML, or None.
 
     A page that could be read as far as that declares no UTF-16; then UTF-8 is meant.
 
     Source: HTML Standard, section 13.2.3.2 (prescan a byte stream).
     """
-    found = _IN_PAGE.search(re.sub(rb"(?s)<!--.*?(?:-->|\Z)", b"", data[:1024]))
-    codec = _web_codec(found[1].decode("ascii", "replace")) if found else None
-    return "utf-8" if codec in ("utf-16-le", "utf-16-be") else codec
+    data, labels = data[:_PAGE_BYTES], iter(())
+    if re.search(rb"(?i)<meta[\s/][^>]*charset", data):
+        labels = (_meta_label(tag["meta"]) for tag in _PIECE.finditer(data) if tag["meta"])
+    xml = _XML.match(data)
+    for name in chain(labels, [xml[1].decode("latin-1")] if xml else []):
+        if codec := name and _web_codec(name):
+            return _NOT_IN_META.get(codec, codec)
+    return None
 
 # %% ../../chapters/01_data/02_extraction.ipynb #db014f31
 _C1 = frozenset(range(0x80, 0xA0)) - {0x81, 0x8D, 0x8F, 0x90, 0x9D}
@@ -273,7 +550,7 @@ _WINDOWS = {byte: bytes([byte]).decode("cp1252") for byte in _C1}
 
 # %% ../../chapters/01_data/02_extraction.ipynb #e7596464
 def _decode_as(data: bytes, codec: str) -> str | None:
-    """The text of `data`, or None where over 5 % of what is beyond ASCII does not fit.
+    """The text of `data`, or None where too much of what is beyond ASCII does not fit.
 
     An unfinished character at the end is left out, if it is not the only one. With
     `"cp1252"`, the five bytes that it does not define become control characters, as in
@@ -281,6 +558,8 @@ def _decode_as(data: bytes, codec: str) -> str | None:
     """
     if codec == "cp1252":
         return data.decode("latin-1").translate(_WINDOWS)
+    if codec in ("x-user-defined", "replacement"):
+        return _decode_special(data, codec)
     if codec.startswith("utf-16") and b"\0" not in data:  # no tag, so no page
         return None
     decoder = codecs.getincrementaldecoder(codec)("replace")
@@ -288,10 +567,30 @@ def _decode_as(data: bytes, codec: str) -> str | None:
     bad, unfinished = text.count("\ufffd"), bool(decoder.getstate()[0])
     if not bad and not unfinished:
         return text
-    foreign = len(text) - len(text.encode("ascii", "ignore"))
-    return text if foreign >= max(20 * bad, 1) else None
+    if codec == "utf-8":
+        bad -= data.count(b"\xef\xbf\xbd")  # which the page itself holds
+    good = len(text) - len(text.encode("ascii", "ignore")) - bad
+    return text if good >= max(bad if codec == "utf-8" else 9 * bad, 1) else None
 
 # %% ../../chapters/01_data/02_extraction.ipynb #0ea6b367
+def _decode_special(data: bytes, codec: str) -> str | None:
+    """The text of `data` under a name of the standard that is no codec, or None."""
+    if codec == "x-user-defined":
+        return "".join(chr(byte if byte < 0x80 else 0xF700 + byte) for byte in data)
+    shifts = data.isascii() and re.search(rb"[\x0e\x1b]|~\{", data)
+    return "\ufffd" if shifts else None
+
+# %% ../../chapters/01_data/02_extraction.ipynb #804b99d6
+def _claims(data: bytes, content_type: str | None) -> Iterator[str]:
+    """The codecs to try on a page without byte order mark, in their order."""
+    declared, tested = _header_codec(content_type), {"cp1252", "x-user-defined"}
+    for codec in (lambda: declared, lambda: _meta_codec(data), lambda: "utf-8"):
+        if (name := codec()) and name not in tested:
+            tested.add(name)
+            yield name
+    yield "x-user-defined" if declared == "x-user-defined" else "cp1252"
+
+# %% ../../chapters/01_data/02_extraction.ipynb #70fc1676
 def decode_html(data: bytes, content_type: str | None = None) -> tuple[str, str]:
     """The text of a page's bytes, and the Python codec that it was read with.
 
@@ -305,15 +604,17 @@ def decode_html(data: bytes, content_type: str | None = None) -> tuple[str, str]
         if data.startswith(mark):
             decoder = codecs.getincrementaldecoder(codec)("replace")
             return decoder.decode(data[len(mark) :]), codec
-    for codec in (_header_codec(content_type), _meta_codec(data), "utf-8"):
-        if codec and codec != "cp1252" and (text := _decode_as(data, codec)) is not None:
-            return text, codec
-    return _decode_as(data, "cp1252"), "cp1252"
+    for codec in _claims(data, content_type):
+        if (text := _decode_as(data, codec)) is not None:
+            break
+    return text, codec
 
 # %% ../../chapters/01_data/02_extraction.ipynb #d04ec49b
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
+_NO_CODING = ("", "identity", "none", "chunked")
 _BEGINS_HTML = re.compile(rb"\s*<(?:!doctype html|html|head|body|title|!--|\?xml)", re.I)
 _VERSIONS = ["HTTP/1.0", "HTTP/1.1", "HTTP/2.0", "HTTP/2", "HTTP/3"]
+_CONTROL_TEXT = re.compile(r"[\0-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
 
 # %% ../../chapters/01_data/02_extraction.ipynb #c8fd9e9b
 def _page_document(
@@ -323,15 +624,18 @@ def _page_document(
     if not body.strip():
         return Skipped(name, "empty", f"{len(body)} bytes")
     markup, codec = decode_html(body, content_type)
-    if 100 * markup.count("\0") > len(markup):
-        return Skipped(name, "not text", f"{markup.count(chr(0))} characters are NUL")
+    begin = markup[: 1 << 13]
+    controls = len(_CONTROL_TEXT.findall(begin))
+    if 100 * controls > len(begin) or codec == "replacement":
+        why = f"{controls} control characters, read as {codec}"
+        return Skipped(name, "not text", why)
     document = make_document(markup, name, metadata | {"charset": codec})
     document.metadata["kind"] = "html"
     return document
 
 # %% ../../chapters/01_data/02_extraction.ipynb #45cbda8b
-def _http_body(record: WarcRecord) -> tuple[bytes, str]:
-    """The unwrapped body in a record, and its Content-Type.
+def _http_body(record: WarcRecord) -> tuple[bytes, str, bool]:
+    """The unwrapped body in a record, its Content-Type, and whether it is whole.
 
     Raises:
         ValueError: with two arguments, a reason to count by and the detail.
@@ -351,30 +655,46 @@ def _http_body(record: WarcRecord) -> tuple[bytes, str]:
         raise ValueError("not HTTP", type(error).__name__) from None
     if http.get_statuscode() != "200":
         raise ValueError("HTTP status", http.statusline)
-    header = {name.lower(): value.strip() for name, value in http.headers}
+    header: dict[str, str] = {}
+    for name, value in http.headers:
+        before = header.get(name.lower(), "")
+        joined = f"{before},{value}" if "encoding" in name.lower() else value
+        header[name.lower()] = joined.strip(" ,")
     body, kind = stream.read(), header.get("content-type", "")
     if kind.split(";")[0].strip().lower() not in _HTML_TYPES and (
         kind or not _BEGINS_HTML.match(body)
     ):
         raise ValueError("not HTML", kind or "no Content-Type")
-    return _unwrap_body(body, header), kind
+    body, whole = _unwrap_body(body, header)
+    return body, kind, whole and not record.truncated
 
 # %% ../../chapters/01_data/02_extraction.ipynb #8f4869ac
-def _unwrap_body(body: bytes, header: dict[str, str]) -> bytes:
-    """A body without chunks and compression; the header's names are in lower case.
+def _unwrap_body(body: bytes, header: dict[str, str]) -> tuple[bytes, bool]:
+    """A body without chunks and compression, and whether its end is there.
+
+    The header's names are in lower case.
 
     Raises:
         ValueError: with two arguments, a reason to count by and the detail.
     """
-    length = header.get("content-length", "")
-    try:
-        if "chunked" in header.get("transfer-encoding", "").lower():
-            body = _join_chunks(body)
-        elif re.fullmatch(r"[0-9]{1,18}", length) and len(body) < int(length):
-            raise ValueError(f"{len(body)} of {length} bytes")
-        return _inflate(body, header.get("content-encoding", ""))
-    except ValueError as error:
-        raise ValueError("broken body", str(error)) from None
+    listed = f"{header.get('content-encoding', '')},{header.get('transfer-encoding', '')}"
+    codings = [name.partition(";")[0].strip() for name in listed.lower().split(",")]
+    length, whole = header.get("content-length", ""), True
+    if "chunked" not in codings and re.fullmatch(r"[0-9]{1,18}", length):
+        whole = len(body) >= int(length)
+    if _CHUNK.match(body):
+        joined, ended = _join_chunks(body)
+        if ended or "chunked" in codings:
+            body, whole = joined, whole and ended
+    for name in [*["unannounced"] * 3, *codings][::-1]:
+        if name == "unannounced" and not body.startswith((_GZIP, _ZSTD)):
+            break
+        if name not in _NO_CODING:
+            body, ended = _undo_coding(body, name, _MAX_PAGE_BYTES)
+            whole = whole and ended
+    if not whole and not body.strip():
+        raise ValueError("broken body", "nothing is left of it")
+    return body, whole
 
 # %% ../../chapters/01_data/02_extraction.ipynb #493afe7e
 def html_documents(path: Path, name: str, skipped: list[Skipped]) -> Iterator[Document]:
@@ -392,8 +712,8 @@ def html_documents(path: Path, name: str, skipped: list[Skipped]) -> Iterator[Do
 def warc_documents(path: Path, name: str, skipped: list[Skipped]) -> Iterator[Document]:
     """The HTML pages in a WARC file, as documents of the kind `"html"`.
 
-    Their metadata have `url`, `date` and `charset`. Every other record, and every
-    damaged one, is appended to `skipped`.
+    Their metadata have `url`, `date` and `charset`, and `truncated` where the end of a
+    page is missing. Every other record, and every damaged one, is appended to `skipped`.
 
     Raises:
         SourceError: if `warcio` is not installed.
@@ -407,7 +727,8 @@ def warc_documents(path: Path, name: str, skipped: list[Skipped]) -> Iterator[Do
             place = f"{name}:{record.position}"
             metadata = {"url": record.url.strip("<>"), "date": record.date}
             try:
-                body, kind = _http_body(record)
+                body, kind, whole = _http_body(record)
+                metadata |= {} if whole else {"truncated": True}
                 page_id = f"{place}:{metadata['url']}"
                 found = _page_document(body, page_id, metadata, kind)
             except ValueError as error:
@@ -437,9 +758,9 @@ _CUT, _OPEN, _NUMBER = "llmbook-cut", "llmbook-open", "llmbook-number"
 _USED = frozenset(["hidden", "popover", "open", "style", "role", "href", _NUMBER])
 
 # %% ../../chapters/01_data/02_extraction.ipynb #c7b2d9e4
-_ATTRIBUTE = r"""[\s/]+[^\s/<>=]+(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+))?+"""
+_TAG_ATTRIBUTE = r"""[\s/]+[^\s/<>=]+(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+))?+"""
 _MANY_ATTRIBUTES = re.compile(
-    rf"(<[a-z][^\s/<>]*+(?:{_ATTRIBUTE}){{{_MOST_ATTRIBUTES}}}+)((?:{_ATTRIBUTE})++)",
+    rf"(<[a-z][^\s/<>]*+(?:{_TAG_ATTRIBUTE}){{{_MOST_ATTRIBUTES}}}+)((?:{_TAG_ATTRIBUTE})++)",
     re.IGNORECASE,
 )
 _FORMATTING = re.compile(
@@ -467,7 +788,7 @@ def _tame(html: str) -> str:
         html = _FORMATTING.sub(r"\1llmbook-", html)
     slashes = _LINK_TAGS.findall(html)
     if 2 * slashes.count("/") != len(slashes):
-        numbers = itertools.count()
+        numbers = count()
         html = _LINK_TAGS.sub(
             lambda tag: tag[0] if tag[1] else f"{tag[0]} {_NUMBER}={next(numbers)}", html
         )
@@ -494,9 +815,9 @@ def _page_trees(html: str) -> Iterator[object]:
     html = _tame(html)
     doctype = _DOCTYPE.match(html)[1] or ""
     places = (found.start() for found in re.finditer("<", html))
-    stops = itertools.islice(places, _PIECE_TAGS, None, _PIECE_TAGS)
+    stops = islice(places, _PIECE_TAGS, None, _PIECE_TAGS)
     start, opened, tries = 0, "", 0
-    for stop in itertools.chain(stops, [None]):
+    for stop in chain(stops, [None]):
         tries += 1
         if stop and tries & (tries - 1):
             continue  # 1, 2, 4, 8 ... times the length, so that all tries are linear

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
@@ -9,7 +10,10 @@ import itertools
 import json
 import math
 import os
+import pickle
 import random
+import re
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -33,6 +37,7 @@ from hypothesis import strategies as st
 
 from llmbook.data.documents import (
     TEXT_READERS,
+    BadItem,
     Skipped,
     SourceError,
     SourceFile,
@@ -44,8 +49,10 @@ from llmbook.data.documents import (
     _file_documents,
     _first_bad_byte,
     _folder_documents,
+    _hub_rows,
     _HubSource,
     _is_blank,
+    _is_damage,
     _json_value,
     _list_folder,
     _list_stdlib,
@@ -67,6 +74,7 @@ from llmbook.data.documents import (
     read_files,
     reader_for,
     stdlib_documents,
+    utf8_name,
 )
 
 
@@ -201,15 +209,19 @@ def test_a_folder_in_the_order_of_names(folder):
 
 def test_the_order_does_not_depend_on_the_file_system(folder, monkeypatch):
     expected = [document.id for document in _folder_documents(folder)]
-    original = os.walk
+    original, turned = os.scandir, []
 
-    def reversed_walk(*args, **kwargs):
-        for top, subfolders, files in original(*args, **kwargs):
-            subfolders.reverse()
-            yield top, subfolders, files[::-1]
+    def reversed_entries(path):
+        with original(path) as entries:
+            turned.append(path)
+            return contextlib.closing(SortedEntries(sorted(entries, key=lambda entry: entry.name, reverse=True)))
 
-    monkeypatch.setattr(os, "walk", reversed_walk)
-    assert [document.id for document in _folder_documents(folder)] == expected
+    class SortedEntries(list):
+        def close(self):
+            self.clear()
+
+    monkeypatch.setattr(os, "scandir", reversed_entries)
+    assert [document.id for document in _folder_documents(folder)] == expected and len(turned) > 1
 
 
 def test_unreadable_files_and_folders_are_skipped_with_a_reason(folder, monkeypatch):
@@ -242,14 +254,83 @@ def test_unreadable_files_and_folders_are_skipped_with_a_reason(folder, monkeypa
 def test_links_and_pipes_do_not_hang(folder):
     (folder / "loop").symlink_to(folder)
     (folder / "broken.txt").symlink_to(folder / "nowhere")
+    (folder / "self.txt").symlink_to(folder / "self.txt")
     os.mkfifo(folder / "pipe.txt")
-    assert [document.id for document in _folder_documents(folder)][:3] == ["a.txt", "a/z.py", "b.txt"]
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(os.path.relpath(folder / "door.txt"))
+        skipped = []
+        assert [d.id for d in open_source(folder, skipped)] == ["a.txt", "a/z.py", "b.txt", "r1", "rows.jsonl:4"]
+    found = {item.name: (item.reason, item.detail) for item in skipped}
+    assert found["loop"] == ("link", "to a folder, not followed")
+    assert found["broken.txt"] == ("unreadable", "No such file or directory")
+    assert found["self.txt"][0] == "unreadable" and "symbolic links" in found["self.txt"][1]
+    assert found["pipe.txt"] == found["door.txt"] == ("unreadable", "not a regular file")
+    with pytest.raises(BadItem, match="unreadable"):
+        open_source(folder, strict=True)
+    with pytest.raises(SourceError, match="not a file with a known ending"):
+        open_source(folder / "pipe.txt")
 
 
-def test_a_bad_row_in_a_folder_is_an_error(folder):
-    (folder / "rows.jsonl").write_text("{")
-    with pytest.raises(SourceError, match="rows.jsonl:1"):
-        list(_folder_documents(folder))
+def test_folders_deeper_than_python_can_recurse(tmp_path):
+    here = os.getcwd()
+    try:
+        os.chdir(tmp_path)
+        for _ in range(1500):
+            os.mkdir("x")
+            os.chdir("x")
+        Path("a.txt").write_text("deep")
+    finally:
+        os.chdir(here)
+    (document,) = open_source(tmp_path)
+    assert document.text == "deep" and document.id == "x/" * 1500 + "a.txt"
+    subprocess.run(["rm", "-r", str(tmp_path / "x")], check=True)  # pytest's own way recurses
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_file_name_that_is_not_utf8_is_spelled_out(tmp_path):
+    for name in (b"caf\xe9.txt", b"\xff\xfe.jsonl", "caf\u00e9.txt".encode()):
+        path = tmp_path / "source" / os.fsdecode(name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b'{"text": "x"}\n{"text": null}')
+    folder = tmp_path / "source" / os.fsdecode(b"d\xe9p")
+    folder.mkdir()
+    (folder / "a.txt").write_text("inside")
+    skipped = []
+    found = list(open_source(tmp_path / "source", skipped))
+    assert [d.id for d in found] == ["\\xff\\xfe.jsonl:1", "caf\\xe9.txt", "caf\u00e9.txt", "d\\xe9p/a.txt"]
+    assert [item.name for item in skipped] == ["\\xff\\xfe.jsonl:2"]
+    for item in found:
+        json.dumps([item.id, item.text, item.metadata], ensure_ascii=False).encode()
+    assert [d.id for d in open_source(path.parent / os.fsdecode(b"caf\xe9.txt"))] == ["caf\\xe9.txt"]
+    for missing in (os.fsdecode(b"n\xf6.txt"), "lone \ud800.txt"):
+        with pytest.raises(SourceError, match="cannot read") as caught:
+            open_source(tmp_path / missing)
+        str(caught.value).encode()
+
+
+@given(st.binary(min_size=1, max_size=20))
+def test_names_are_utf8_and_stay_if_they_are(data):
+    name = utf8_name(os.fsdecode(data))
+    name.encode()
+    assert name == data.decode("utf-8", "backslashreplace")
+
+
+def test_a_bad_row_in_a_folder_is_skipped_or_an_error(folder):
+    (folder / "rows.jsonl").write_text('{"text": "fine"}\n{')
+    skipped = []
+    assert [d.id for d in _folder_documents(folder, skipped)] == ["a.txt", "a/z.py", "b.txt", "rows.jsonl:1"]
+    assert [(item.name, item.reason) for item in skipped][-1] == ("rows.jsonl:2", "bad row")
+    with pytest.raises(BadItem, match="^a/latin.txt: undecodable .byte 3"):
+        list(open_source(folder, strict=True))
+    (folder / "a" / "latin.txt").unlink()
+    for read in (partial(open_source, folder), partial(read_files, list_files(folder))):
+        kept = []
+        with pytest.raises(BadItem, match="^rows.jsonl:2: bad row .not JSON") as caught:
+            list(read(skipped=kept, strict=True))
+        assert one_line(caught.value) and [item.reason for item in kept] == ["empty"]
+        assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    (folder / "rows.jsonl").unlink()
+    assert shape(open_source(folder, strict=True)) == shape(open_source(folder))
 
 
 def test_the_standard_library():
@@ -288,8 +369,8 @@ def test_jsonl_comes_back(tmp_path_factory, texts):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (b'{"text": "thr', "not valid JSON"),
-        (b"plain words", "not valid JSON"),
+        (b'{"text": "thr', "not JSON"),
+        (b"plain words", "not JSON"),
         (b'{"content": "x"}', 'field "text"'),
         (b'{"text": 3}', 'field "text"'),
         (b'{"text": null}', 'field "text"'),
@@ -302,19 +383,38 @@ def test_jsonl_comes_back(tmp_path_factory, texts):
         (b'{"text": "x", "\\ud800": 1}', "not UTF-8"),
         (b'{"text": "\xed\xa0\x80"}', "not UTF-8"),
         (b'{"text": NaN}', 'field "text"'),
-        (b'{"text": "x", "a": ' + b"[" * 600 + b"]" * 600 + b"}", "not valid JSON|nested too deeply"),
-        (b"[" * 100_000, "not valid JSON"),
-        (b"1" * 5000, "not valid JSON"),
+        (b'{"text": "x", "a": ' + b"[" * 600 + b"]" * 600 + b"}", "not JSON|nested too deeply"),
+        (b"[" * 100_000, "not JSON"),
+        (b"1" * 5000, "not JSON"),
+        (b'{"text": "x", "n": ' + b"1" * 5000 + b"}", "not JSON"),
+        (b'{"text": ["x"]}', 'field "text"'),
+        (b"\xff\xfe{\0", "not UTF-8"),
+        (b"\0\0\0", "not JSON"),
     ],
 )
-def test_a_bad_line_is_named_by_its_number(tmp_path, line, message):
-    path = tmp_path / "data.jsonl"
-    path.write_bytes(b'{"text": "good"}\n' + line + b"\n")
-    documents = jsonl_documents(path)
+def test_a_bad_line_is_skipped_and_named_by_its_number(tmp_path, line, message):
+    path, skipped = tmp_path / "data.jsonl", []
+    path.write_bytes(b'{"text": "good"}\n' + line + b'\n{"text": "too"}\n')
+    assert [document.id for document in jsonl_documents(path, skipped=skipped)] == ["data.jsonl:1", "data.jsonl:3"]
+    ((name, reason, detail),) = skipped
+    assert name == "data.jsonl:2" and reason in ("no text", "bad row") and re.search(message, detail)
+    documents = jsonl_documents(path, strict=True)
     assert next(documents).id == "data.jsonl:1"
-    with pytest.raises(SourceError, match=message) as caught:
+    with pytest.raises(BadItem, match=message) as caught:
         next(documents)
-    assert str(caught.value).startswith("data.jsonl:2: ") and one_line(caught.value)
+    assert str(caught.value).startswith(f"data.jsonl:2: {reason} (") and one_line(caught.value)
+    path.write_bytes(line)
+    for strict in (False, True):
+        with pytest.raises(SourceError, match="data.jsonl:1") as caught:
+            open_source(path, strict=strict)
+        assert one_line(caught.value)
+
+
+def test_of_two_fields_with_one_name_the_last_counts(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "a", "n": 1, "text": "b", "n": 2}\n{"text": "x", "n": 123456789012345678901234}')
+    one, two = open_source(tmp_path / "a.jsonl")
+    assert one.text == "b" and one.metadata["n"] == 2 and two.metadata["n"] == 123456789012345678901234
+    assert [d.text for d in JsonlReader(str(tmp_path), glob_pattern="*.jsonl", limit=1)()] == ["b"]
 
 
 def test_a_row_keeps_its_kind(tmp_path):
@@ -377,25 +477,39 @@ def until_error(documents) -> tuple[list[Document], str]:
     return found, str(caught.value)
 
 
+def with_skipped(read, *arguments) -> tuple[list[Document], list[Skipped]]:
+    skipped = []
+    return list(read(*arguments, skipped=skipped)), skipped
+
+
 compress = {".gz": gzip.compress, ".zst": zstandard.compress}
 
 
 @pytest.mark.parametrize("ending", compress)
 @pytest.mark.parametrize("damage", ["truncated", "not compressed", "flipped"])
 def test_a_damaged_stream(tmp_path, damage, ending):
-    data = bytearray(compress[ending](rows_of(1000)))
+    whole = compress[ending](b"".join(b'{"text": "%x"}\n' % random.getrandbits(400) for _ in range(4000)))
+    data = bytearray(whole)
     if damage == "truncated":
         data = data[: len(data) // 2]
     elif damage == "not compressed":
-        data = b'{"text": "plain"}'
+        data = b"no rows, and not compressed"
     else:
         data[len(data) // 2] ^= 0xFF
         data = data[:-4]
     path = tmp_path / f"a.jsonl{ending}"
     path.write_bytes(data)
-    assert "a.jsonl" in until_error(jsonl_documents(path))[1]
-    with pytest.raises(SourceError):
-        list(open_source(path))
+    found, skipped = with_skipped(jsonl_documents, path)
+    damaged = [item for item in skipped if item.reason == "damaged file"]
+    if damage == "not compressed":
+        assert not found and damaged == skipped and skipped[0].name == path.name
+        with pytest.raises(SourceError, match="a.jsonl"):
+            open_source(path)
+    else:
+        assert 100 < len(found) < 4000 and len(damaged) == 1 and "after line" in damaged[0].detail
+        assert len(list(open_source(path))) == len(found)
+    with pytest.raises(BadItem, match="a.jsonl"):
+        list(open_source(path, strict=True))
 
 
 @pytest.mark.parametrize("ending", compress)
@@ -404,11 +518,32 @@ def test_all_lines_before_the_cut_arrive(tmp_path, ending, frames):
     whole = [compress[ending](rows_of(count := 20_000))] * frames
     path = tmp_path / f"a.jsonl{ending}"
     path.write_bytes(b"".join(whole)[:-20])
-    found, message = until_error(jsonl_documents(path))
+    found, ((name, reason, detail),) = with_skipped(jsonl_documents, path)
     assert [document.id for document in found] == [str(n % count) for n in range(len(found))]
-    assert len(found) > count * frames - 15_000 and f"after line {len(found)}:" in message
+    assert len(found) > count * frames - 15_000 and f"after line {len(found)}:" in detail
+    assert (name, reason) == (path.name, "damaged file")
     path.write_bytes(b"".join(whole))
-    assert sum(1 for _ in jsonl_documents(path)) == count * frames
+    assert sum(1 for _ in jsonl_documents(path, strict=True)) == count * frames
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst"])
+@pytest.mark.parametrize("content", ["", ".gz", ".zst"])
+def test_the_content_decides_how_a_file_is_compressed(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(compress.get(content, bytes)(rows_of(5)))
+    assert [d.text for d in open_source(path, strict=True)] == [f"row {n}" for n in range(5)]
+    path.write_bytes(compress.get(content, bytes)(b"\xef\xbb\xbf\n" + rows_of(1)))
+    assert [d.text for d in open_source(path)] == ["row 0"]
+
+
+def test_a_file_that_vanishes_or_is_locked_is_one_item(folder):
+    pq.write_table(pa.table({"text": ["x"]}), folder / "t.parquet")
+    files = list_files(folder)
+    for file in files[1:]:
+        file.path.unlink()
+    found, skipped = with_skipped(read_files, files)
+    assert [d.id for d in found] == ["a.txt"] and [item.name for item in skipped] == [file.name for file in files[1:]]
+    assert {item.reason for item in skipped} == {"unreadable"}
 
 
 @settings(deadline=None, max_examples=30)
@@ -555,19 +690,40 @@ def test_only_the_columns_that_are_asked_for(tmp_path):
 def test_parquet_rows_without_text(tmp_path):
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": ["a", " ", None, "b"]}), path)
-    skipped = []
-    found, message = until_error(parquet_documents(path, "a.parquet", skipped))
-    assert [d.text for d in found] == ["a"] and message.startswith("a.parquet:3: ")
-    assert skipped == [Skipped("a.parquet:2", "empty", "no characters but white space")]
-    pq.write_table(pa.table({"content": ["a"]}), path)
-    assert until_error(parquet_documents(path))[1] == 'a.parquet: has no column "text" (but content)'
+    found, skipped = with_skipped(parquet_documents, path)
+    assert [(d.id, d.text) for d in found] == [("a.parquet:1", "a"), ("a.parquet:4", "b")]
+    assert skipped == [
+        Skipped("a.parquet:2", "empty", "no characters but white space"),
+        Skipped("a.parquet:3", "no text", 'not an object with text in the field "text"'),
+    ]
+    found, message = until_error(parquet_documents(path, strict=True))
+    assert [d.text for d in found] == ["a"] and message.startswith("a.parquet:3: no text")
     pq.write_table(pa.table({"text": pa.array([], pa.string())}), path)
     assert list(open_source(path)) == []
 
 
-def test_a_damaged_parquet_file_is_one_clear_line(tmp_path):
+@pytest.mark.parametrize(
+    ("column", "why"),
+    [
+        (pa.table({"content": ["a", "b"]}), 'no column "text" (but content)'),
+        (pa.table({"text": [1, 2]}), 'the column "text" is int64'),
+        (pa.table({"text": [None, None]}), 'the column "text" is null'),
+        (pa.table({"text": [[1], [2]]}), 'the column "text" is list<'),
+    ],
+)
+def test_a_table_that_gives_no_text_at_all_is_one_item(tmp_path, column, why):
+    path = tmp_path / "a.parquet"
+    pq.write_table(column, path)
+    found, ((name, reason, detail),) = with_skipped(parquet_documents, path)
+    assert not found and (name, reason) == ("a.parquet", "no text") and detail.startswith(f"2 rows: {why}")
+    with pytest.raises(SourceError, match="2 rows"):
+        open_source(path)
+
+
+def test_a_damaged_parquet_file_costs_what_is_damaged(tmp_path):
     path, draw = tmp_path / "a.parquet", random.Random(0)
-    pq.write_table(pa.table({"text": [f"row {n} " * 9 for n in range(500)]}), path, write_page_checksum=True)
+    groups = {"row_group_size": 100, "write_page_checksum": True}
+    pq.write_table(pa.table({"text": [f"row {n} " * 9 for n in range(500)]}), path, **groups)
     good = path.read_bytes()
     texts = [document.text for document in parquet_documents(path)]
     damaged = [good[: draw.randrange(len(good))] for _ in range(10)] + [b"", b"PAR1", b"x" * 500]
@@ -575,23 +731,47 @@ def test_a_damaged_parquet_file_is_one_clear_line(tmp_path):
         data = bytearray(good)
         data[draw.randrange(len(data) - 200)] ^= 1 << draw.randrange(8)
         damaged.append(bytes(data))
-    errors = 0
+    kinds = set()
     for data in damaged:
         path.write_bytes(data)
-        try:
-            found = [document.text for document in parquet_documents(path)]
-            assert found == texts  # a bit that nothing depends on, as in a statistic
-        except SourceError as error:
-            assert one_line(error)
-            errors += 1
-    assert errors > 40
+        found, skipped = with_skipped(parquet_documents, path)
+        lost = sum(int(item.detail.split()[0]) for item in skipped if ":" in item.name)
+        if not skipped:
+            assert [d.text for d in found] == texts  # a bit that nothing depends on, as in a statistic
+        elif skipped[0].name != "a.parquet":
+            assert len(found) + lost == 500 and {d.text for d in found} <= set(texts)
+            assert [d.id for d in found] == [f"a.parquet:{texts.index(d.text) + 1}" for d in found]
+        assert {item.reason for item in skipped} <= {"damaged file"}
+        kinds.add((bool(found), bool(skipped)))
+        if skipped:
+            assert "a.parquet" in until_error(parquet_documents(path, strict=True))[1]
+    assert kinds == {(True, True), (False, True), (True, False)}
 
 
-def test_parquet_text_that_is_not_utf8(tmp_path):
+def test_a_damaged_row_group_says_how_many_rows_it_cost(tmp_path):
     path = tmp_path / "a.parquet"
-    array = pa.array([b"caf\xe9"]).view(pa.string())
-    pq.write_table(pa.table({"text": array}), path)
-    assert "utf-8" in until_error(parquet_documents(path))[1]
+    groups = {"row_group_size": 100, "compression": "none", "use_dictionary": False, "write_page_checksum": True}
+    pq.write_table(pa.table({"text": [f"row {n:03}" for n in range(400)]}), path, **groups)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"row 150", b"row 15x").replace(b"row 350", b"row 35x"))
+    found, skipped = with_skipped(open_source, path)
+    assert [d.text for d in found] == [f"row {n:03}" for n in [*range(100), *range(200, 300)]]
+    assert [d.id for d in found][100] == "a.parquet:201"
+    assert [(item.name, item.detail.split(":")[0]) for item in skipped] == [
+        ("a.parquet:101", "100 rows from here on"),
+        ("a.parquet:301", "100 rows from here on"),
+    ]
+
+
+def test_values_that_python_cannot_hold_cost_no_more_than_their_row(tmp_path):
+    path = tmp_path / "a.parquet"
+    texts = pa.array([b"one", b"caf\xe9", b"three"]).view(pa.string())
+    times = pa.array([1, 2, 10**18 + 1], pa.timestamp("ns"))
+    pq.write_table(pa.table({"text": texts, "at": times}), path)
+    found, skipped = with_skipped(parquet_documents, path)
+    assert [(d.id, d.text) for d in found] == [("a.parquet:1", "one"), ("a.parquet:3", "three")]
+    assert found[1].metadata["at"].startswith("2001-09-09")
+    assert [(item.name, item.reason) for item in skipped] == [("a.parquet:2", "bad row")] and "utf-8" in skipped[0].detail
 
 
 # ---------------------------------------------------------------- files, readers, tasks
@@ -750,8 +930,8 @@ def test_limit_reads_no_further(hub, tmp_path):
     for source in (tmp_path, tmp_path / "a.jsonl"):
         assert [d.text for d in open_source(source, limit=2)] == ["a", "b"]
         assert list(open_source(source, limit=0)) == []
-        with pytest.raises(SourceError, match="a.jsonl:3"):
-            list(open_source(source, limit=3))
+        with pytest.raises(BadItem, match="a.jsonl:3"):
+            list(open_source(source, limit=3, strict=True))
     assert len(list(open_source("stdlib", limit=5))) == 5
     for source in ("stdlib", tmp_path, tmp_path / "a.jsonl", f"hf:{hub}:stories"):
         with pytest.raises(ValueError, match="not -1"):
@@ -760,10 +940,15 @@ def test_limit_reads_no_further(hub, tmp_path):
 
 
 def test_hub_rows_without_text(hub):
-    skipped = []
-    found, message = until_error(open_source(f"hf:{hub}:gaps", skipped))
-    assert [d.text for d in found] == ["good"] and message.startswith("tiny:gaps:train:0:3: ")
-    assert skipped == [Skipped("tiny:gaps:train:0:2", "empty", "no characters but white space")]
+    found, skipped = with_skipped(open_source, f"hf:{hub}:gaps")
+    assert [d.text for d in found] == ["good", "never"]
+    assert [(item.name, item.reason) for item in skipped] == [("tiny:gaps:train:0:2", "empty"), ("tiny:gaps:train:0:3", "no text")]
+    found, message = until_error(open_source(f"hf:{hub}:gaps", strict=True))
+    assert [d.text for d in found] == ["good"] and message.startswith("tiny:gaps:train:0:3: no text")
+    pq.write_table(pa.table({"text": pa.array([None], pa.string())}), hub / "other.parquet")
+    with pytest.raises(SourceError, match="no text is left of hf:.*1 by 'no text'"):
+        list(open_source(f"hf:{hub}:bodies"))
+    pq.write_table(pa.table({"body": ["no text"]}), hub / "other.parquet")
 
 
 def test_json_lines_in_the_hubs_layout(tmp_path):
@@ -793,14 +978,37 @@ def test_a_hub_source_that_cannot_be_used_is_one_clear_line(hub, config, message
     assert one_line(caught.value)
 
 
-def test_a_broken_shard_is_an_error_after_the_good_rows(hub, tmp_path):
+def test_a_broken_shard_is_one_item(tmp_path):
     (tmp_path / "data").mkdir()
-    for shard in range(2):
-        name = tmp_path / "data" / f"train-{shard:05}-of-00002.parquet"
+    for shard in range(3):
+        name = tmp_path / "data" / f"train-{shard:05}-of-00003.parquet"
         pq.write_table(pa.table({"text": [f"{shard}"]}), name)
-    name.write_bytes(name.read_bytes()[:-9])
-    found, message = until_error(open_source(f"hf:{tmp_path}"))
-    assert [d.text for d in found] == ["0"] and "cannot read on after" in message
+        if shard == 1:
+            name.write_bytes(name.read_bytes()[:-9])
+    found, ((name, reason, detail),) = with_skipped(open_source, f"hf:{tmp_path}")
+    assert [d.text for d in found] == ["0", "2"] and reason == "damaged file" and "after row 0" in detail
+    assert name.endswith(":1")
+    found, message = until_error(open_source(f"hf:{tmp_path}", strict=True))
+    assert [d.text for d in found] == ["0"] and "damaged file" in message
+
+
+def test_a_network_that_fails_is_no_bad_item():
+    class Split:
+        num_shards = 2
+
+        def shard(self, num_shards, index):
+            yield {"text": "before"}
+            raise ConnectionError("the network is down")
+
+    skipped = []
+    rows = _hub_rows(Split(), "set", 0, 1, skipped)
+    assert next(rows)[0] == "set:0:1" and skipped == []
+    with pytest.raises(SourceError, match="set:0: cannot read on after row 1: the network is down"):
+        next(rows)
+    for error in (ValueError("x"), EOFError(), gzip.BadGzipFile("x"), OSError("Corrupt snappy compressed data"), pa.ArrowInvalid()):
+        assert _is_damage(error)
+    for error in (ConnectionError(), TimeoutError(), OSError(5, "x"), RuntimeError("x"), TypeError()):
+        assert not _is_damage(error)
 
 
 def test_without_the_library(hub, monkeypatch):
@@ -862,7 +1070,7 @@ def test_the_home_folder_is_expanded(folder, monkeypatch):
         ("missing.jsonl", "No such file"),
         ("b.txt/inner", "cannot read"),
         ("a/image.png", r"known ending .*\.jsonl"),
-        ("a/latin.txt", r"undecodable: byte 3 \(0xe9\)"),
+        ("a/latin.txt", r"1 by 'undecodable', first latin.txt: byte 3 \(0xe9\)"),
         ("a/empty.py", "empty"),
         ("x" * 5000, "cannot read"),
         ("nul\0", "cannot read"),
@@ -896,10 +1104,44 @@ def test_a_single_file_that_is_skipped_as_a_whole_is_an_error(folder):
     readers = {".odd": nothing}
     (folder / "whole.odd").touch()
     (folder / "parts.odd").touch()
-    with pytest.raises(SourceError, match="whole.odd is odd: why"):
+    with pytest.raises(SourceError, match=r"no text is left of .*whole.odd .1 by 'odd', first whole.odd: why"):
         _file_documents(folder / "whole.odd", readers)
     skipped = []
-    assert list(open_source(folder / "parts.odd", skipped, readers)) == [] and skipped == [Skipped("parts.odd:1", "odd", "why")]
+    with pytest.raises(SourceError, match="first parts.odd:1: why"):
+        open_source(folder / "parts.odd", skipped, readers)
+    assert skipped == [Skipped("parts.odd:1", "odd", "why")]
+    with pytest.raises(BadItem, match="^parts.odd:1: odd .why"):
+        open_source(folder / "parts.odd", readers=readers, strict=True)
+
+
+def test_a_source_of_which_nothing_is_left_is_an_error(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"\xff")
+    (tmp_path / "b.jsonl").write_text("[]\nwords\n")
+    (tmp_path / "c.py").touch()
+    with pytest.raises(SourceError, match="no text is left") as caught:
+        list(open_source(tmp_path))
+    assert all(f"1 by '{reason}'" in str(caught.value) for reason in ("undecodable", "no text", "bad row", "empty"))
+    assert one_line(caught.value) or len(str(caught.value)) < 600
+    assert list(open_source(tmp_path, limit=0)) == []
+
+
+def test_python_files_in_encodings_that_spell_surrogates(tmp_path):
+    for number, (encoding, text) in enumerate(
+        [
+            ("utf-7", b"x = '+2AA-'"),
+            ("unicode_escape", rb"\ud800"),
+            ("undefined", b"x"),
+            ("punycode", b"\xff-"),
+            ("hex", b"00"),
+            ("idna", b"\xff"),
+        ]
+    ):
+        (tmp_path / f"{number}.py").write_bytes(b"# coding: " + encoding.encode() + b"\n" + text)
+    (tmp_path / "good.py").write_text("x = 1")
+    found, skipped = with_skipped(open_source, tmp_path)
+    assert "good.py" in [d.id for d in found] and {item.reason for item in skipped} == {"undecodable"} and len(skipped) >= 5
+    for document in found:
+        document.text.encode()
 
 
 def test_error_lines():
