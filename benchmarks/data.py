@@ -477,7 +477,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="*", default=["stages", "whole", "growth", "index"])
     options = parser.parse_args()
     logger.remove()
-    packages = ("datatrove", "datasketch", "trafilatura", "py3langid", "scikit-learn", "spacy", "pyarrow", "orjson")
+    packages = ("datatrove", "datasketch", "selectolax", "trafilatura", "py3langid", "scikit-learn", "spacy", "pyarrow", "orjson")
     record = machine("cpu") | {"rounds": options.rounds, "time_ratio": "ours / peer: lower quartile, median, upper quartile"}
     record["versions"] |= {name: importlib.metadata.version(name) for name in packages}
     with tempfile.TemporaryDirectory() as name, contextlib.redirect_stderr(io.StringIO()):

@@ -15,9 +15,8 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from html import escape
-from html.parser import HTMLParser
 from io import BytesIO
-from itertools import chain, pairwise
+from itertools import chain, count, islice, pairwise
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -746,24 +745,89 @@ WEB_READERS = dict.fromkeys((".html", ".htm", ".xhtml"), html_documents)
 WEB_READERS |= dict.fromkeys((".warc", ".warc.gz"), warc_documents)
 
 # %% ../../chapters/01_data/02_extraction.ipynb #4ab58bca
-_NO_MARKUP = re.compile(
-    r"<!--.*?(?:-->|\Z)|<!\[CDATA\[(?P<cdata>.*?)(?:\]\]>|\Z)"
-    r"|<(?P<raw>script|style|iframe|noembed|noframes|textarea)\b(?:[^<>]*[^/<>])?>"
-    r".*?(?:</(?P=raw)\b[^<>]*>?|\Z)",
-    re.IGNORECASE | re.DOTALL,
+def _parse_html(html: str) -> object:
+    """The tree that a browser builds; it runs scripts, so `noscript` stays raw text."""
+    from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser
+
+    options = LexborDocumentOptions.WO_EVENTS  # or options of a menu may be copied
+    return LexborHTMLParser(html, options=options, scripting=True)
+
+# %% ../../chapters/01_data/02_extraction.ipynb #a4e1f0b2
+_PIECE_TAGS, _MOST_OPEN, _MOST_ATTRIBUTES = 4096, 500, 1000
+_CUT, _OPEN, _NUMBER = "llmbook-cut", "llmbook-open", "llmbook-number"
+_USED = frozenset(["hidden", "popover", "open", "style", "role", "href", _NUMBER])
+
+# %% ../../chapters/01_data/02_extraction.ipynb #c7b2d9e4
+_TAG_ATTRIBUTE = r"""[\s/]+[^\s/<>=]+(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+))?+"""
+_MANY_ATTRIBUTES = re.compile(
+    rf"(<[a-z][^\s/<>]*+(?:{_TAG_ATTRIBUTE}){{{_MOST_ATTRIBUTES}}}+)((?:{_TAG_ATTRIBUTE})++)",
+    re.IGNORECASE,
 )
+_FORMATTING = re.compile(
+    r"(</?)(?=(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)[\s/>])", re.I
+)
+_LINK_TAGS = re.compile(r"<(/?)a(?=[\s/>])", re.IGNORECASE)
+_DOCTYPE = re.compile(r"(?:\s|<!--.*?-->)*+(<!doctype[^>]*>)?", re.I | re.S)
 
-# %% ../../chapters/01_data/02_extraction.ipynb #4f70778f
-def _clean_markup(html: str) -> str:
-    """Markup without comments, scripts, styles, and a tag cut off at the page's end.
+# %% ../../chapters/01_data/02_extraction.ipynb #e81f35c6
+def _tame(html: str) -> str:
+    """Markup that has a tree in linear time, if it is read in pieces.
 
-    CDATA becomes text. The time is linear in the length, whatever is left unclosed.
+    A tag keeps its first attributes. In long pages, `<b>` and its like get names that mean
+    nothing. Links are numbered where some are not closed.
     """
-    html = html.replace("\0", "\ufffd")
-    html = _NO_MARKUP.sub(lambda found: escape(found["cdata"] or "", quote=False), html)
-    html = html.replace("<![", "<!")
-    cut = re.compile("<[a-zA-Z/!?]").search(html, html.rfind(">") + 1)
-    return html[: cut.start()] if cut else html
+    if not html.isascii():
+        html = re.sub("[\ud800-\udfff]", "\ufffd", html)
+    is_long = html.count("<") > _PIECE_TAGS
+    if is_long or max(map(len, html.split("<"))) > 4 * _MOST_ATTRIBUTES:
+        ends = re.compile(r"</\w+|--+")  # what looks like a tag may stand in a script
+        html = _MANY_ATTRIBUTES.sub(
+            lambda tag: tag[1] + "".join(ends.findall(tag[2])), html
+        )
+    if is_long:
+        html = _FORMATTING.sub(r"\1llmbook-", html)
+    slashes = _LINK_TAGS.findall(html)
+    if 2 * slashes.count("/") != len(slashes):
+        numbers = count()
+        html = _LINK_TAGS.sub(
+            lambda tag: tag[0] if tag[1] else f"{tag[0]} {_NUMBER}={next(numbers)}", html
+        )
+    return html
+
+# %% ../../chapters/01_data/02_extraction.ipynb #f0937ad8
+def _reopen(node: object) -> str:
+    """The start tags of an element and of those around it, outermost first."""
+    tags = []
+    while node is not None and not (node.tag or "-").startswith("-"):
+        used = ((name, node.attributes[name] or "") for name in _USED & {*node.attributes})
+        kept = "".join(f' {name}="{escape(value)}"' for name, value in used)
+        tags.append(f"<{node.tag} {_OPEN}{kept}>")
+        node = node.parent
+    return "".join(tags[::-1][:_MOST_OPEN])
+
+# %% ../../chapters/01_data/02_extraction.ipynb #1b6c84fd
+def _page_trees(html: str) -> Iterator[object]:
+    """The trees of a page's pieces, each of `_PIECE_TAGS` tags if it can be cut there.
+
+    It ends with a script `_CUT`. In the next, the elements around this script are open
+    again, with the attribute `_OPEN`.
+    """
+    html = _tame(html)
+    doctype = _DOCTYPE.match(html)[1] or ""
+    places = (found.start() for found in re.finditer("<", html))
+    stops = islice(places, _PIECE_TAGS, None, _PIECE_TAGS)
+    start, opened, tries = 0, "", 0
+    for stop in chain(stops, [None]):
+        tries += 1
+        if stop and tries & (tries - 1):
+            continue  # 1, 2, 4, 8 ... times the length, so that all tries are linear
+        mark = f"<script id={_CUT}></script>" if stop else ""
+        tree = _parse_html(opened + html[start:stop] + mark)
+        marks = tree.css(f"script#{_CUT}") if stop else []
+        if marks or not stop:
+            yield tree
+            start, tries = stop, 0
+            opened = doctype + _reopen(marks[-1].parent) if marks else ""
 
 # %% ../../chapters/01_data/02_extraction.ipynb #0f53cf6a
 class PageBlock(NamedTuple):
@@ -793,6 +857,15 @@ def _count_words(text: str) -> int:
     spaced = len(text.split())
     return spaced if text.isascii() else spaced + len(_UNSPACED.findall(text)) // 2
 
+# %% ../../chapters/01_data/02_extraction.ipynb #73e0a58b
+_JOINED = (
+    "\u0600-\u0e7f\u0f00-\u109f\u1700-\u1cff\ua800-\uabff\U00010a00-\U00011fff"
+    "\U0001e900-\U0001e95f"  # Arabic to Thai, Tibetan, Burmese, Khmer to Lepcha ...
+    "\xa9\xae\u200c\u200d\u20e3\u2100-\u2bff\u3030-\u3299\ufe0f\U0001f000-\U0001faff"
+)
+_UNSEEN = re.compile("[\xad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]+")
+_IDLE_JOINERS = re.compile(f"(?<![{_JOINED}])[\u200c\u200d]+")
+
 # %% ../../chapters/01_data/02_extraction.ipynb #7293ee68
 def _lay_out(text: str, pre: bool = False) -> str:
     """Text as a browser shows it, with `\\0` for a line break.
@@ -800,6 +873,7 @@ def _lay_out(text: str, pre: bool = False) -> str:
     White space collapses except in `pre`, and no-break spaces become spaces afterwards,
     since pages indent with them.
     """
+    text = text if text.isascii() else _IDLE_JOINERS.sub("", _UNSEEN.sub("", text))
     text = text if pre else re.sub(r"[ \t\n\r\f]+", " ", text)
     lines = text.replace("\0", "\n").split("\n")
     lines = [line if pre else line.strip(" ") for line in lines]
@@ -810,16 +884,14 @@ class _LinkedText:
     """Pieces of text, and the number of their words that stand in links."""
 
     def __init__(self):
-        self.pieces, self.link, self.link_words, self.depth = [], None, 0, 0
+        self.pieces, self.link, self.link_words = [], None, 0
+        self.number, self.known = None, set()
 
-    def start_link(self, depth: int) -> None:
-        """Begin a link inside of `depth` open elements."""
-        self.link, self.depth = len(self.pieces), depth
-
-    def leave(self, depth: int) -> None:
-        """End a link that began inside of more than `depth` elements."""
-        if depth < self.depth:
-            self.end_link()
+    def start_link(self, number: str | None) -> None:
+        """Begin a link, unless one with this number has had words."""
+        self.end_link()
+        if number is None or number not in self.known:
+            self.link, self.number = len(self.pieces), number
 
     def end_link(self) -> None:
         """Count the link's words; drop a link without letter or digit, such as ¶."""
@@ -827,6 +899,7 @@ class _LinkedText:
             inside = "".join(self.pieces[self.link :])
             if any(map(str.isalnum, inside)):
                 self.link_words += _count_words(inside)
+                self.known.add(self.number)
             else:
                 del self.pieces[self.link :]
             self.link = None
@@ -842,121 +915,93 @@ class _LinkedText:
 
 # %% ../../chapters/01_data/02_extraction.ipynb #06b3c912
 _HEADINGS = frozenset("h1 h2 h3 h4 h5 h6".split())
-_BLOCK_TAGS = _HEADINGS | frozenset(
+_PRE_TAGS = frozenset("pre listing plaintext xmp".split())
+_BLOCK_TAGS = _HEADINGS | _PRE_TAGS
+_BLOCK_TAGS |= frozenset(
     "address article aside blockquote body caption center dd details dialog dir div dl "
-    "dt fieldset figcaption figure footer form header hgroup html legend li listing "
-    "main menu nav ol optgroup option p pre search section summary table tbody td "
-    "tfoot th thead title tr ul".split()
+    "dt fieldset figcaption figure footer form header hgroup html legend li main menu "
+    "nav ol optgroup option p search section summary table tbody td tfoot th thead title "
+    "tr ul".split()
 )
-_SILENT_TAGS = frozenset(
-    "head template noscript svg object canvas audio video select datalist button".split()
+_NO_TEXT = frozenset(
+    "script style template noscript noembed noframes iframe textarea datalist "
+    "annotation annotation-xml".split()
 )
+_NO_PROSE = frozenset("svg object canvas audio video select button hr".split())
 _LANDMARKS = frozenset("nav aside footer menu search".split())
 _LANDMARK_ROLES = frozenset("navigation search complementary contentinfo banner".split())
-_CLOSES = {tag: frozenset(["p", "head"]) for tag in _BLOCK_TAGS - {"title"}}
-for tags, closed in (
-    ("li", "p li"),
-    ("dt dd", "p dt dd"),
-    ("td th", "p td th"),
-    ("tr", "p td th tr"),
-):
-    _CLOSES |= dict.fromkeys(tags.split(), frozenset(closed.split()))
+
+# %% ../../chapters/01_data/02_extraction.ipynb #b35f60a9
+_INHERITS = frozenset("inherit unset revert revert-layer".split())
+_VALID_STYLES = {
+    "visibility": _INHERITS | frozenset("visible hidden collapse initial".split()),
+    "display": _INHERITS
+    | frozenset(
+        "none initial block inline inline-block flow-root contents list-item flex "
+        "inline-flex grid inline-grid ruby math table inline-table table-caption table-row "
+        "table-cell table-row-group table-header-group table-footer-group table-column "
+        "table-column-group -webkit-box -webkit-flex".split()
+    ),
+}
+_NO_STYLE = re.compile(r"/\*.*?(?:\*/|\Z)|\"[^\"]*\"?|'[^']*'?|\([^()]*\)?", re.S)
+
+# %% ../../chapters/01_data/02_extraction.ipynb #d86a1e27
+def _inline_style(style: str) -> dict[str, str]:
+    """What a `style` attribute says about display and visibility, in lower case."""
+    found, important = {}, set()
+    for declaration in _NO_STYLE.sub(" ", style.lower()).split(";"):
+        name, _, value = declaration.partition(":")
+        value, mark, word = value.partition("!")
+        name, value = name.strip(), value.strip()
+        if value not in _VALID_STYLES.get(name, ()):
+            continue
+        if mark and word.strip() == "important":
+            important.add(name)
+            found[name] = value
+        elif not mark and name not in important:
+            found[name] = value
+    return found
+
+# %% ../../chapters/01_data/02_extraction.ipynb #e2f8b046
+def _is_displayed(tag: str, attributes: dict, style: dict[str, str]) -> bool:
+    """Whether an element is shown or holds its place; its own style decides first."""
+    hidden = attributes.get("hidden", "until-found") or ""
+    is_hidden = hidden.lower() != "until-found" or "popover" in attributes
+    is_hidden |= tag == "dialog" and "open" not in attributes
+    return style.get("display", "none" if is_hidden else "block") != "none"
 
 # %% ../../chapters/01_data/02_extraction.ipynb #675329bc
 class _State(NamedTuple):
-    """What open elements decide for text: see `PageBlock`; `silent` text is dropped."""
+    """What open elements decide for text: see `PageBlock`; it may be invisible."""
 
     path: tuple[str, ...] = ("#page",)
     landmark: bool = False
-    silent: bool = False
     pre: bool = False
     item: int = 0
+    visible: bool = True
 
 # %% ../../chapters/01_data/02_extraction.ipynb #e7b92cf6
-def _inner_state(state: _State, tag: str, attrs: list, item: int) -> _State:
-    """The state inside an element of the given tag; `item` is the next free number."""
-    hidden = any(name == "hidden" for name, _ in attrs)
-    roles = {(value or "").strip().lower() for name, value in attrs if name == "role"}
+def _inner_state(state: _State, tag: str, attributes: dict, item: int) -> _State | None:
+    """The state inside an element, None in what is not displayed; `item` is its number."""
+    if tag in _NO_TEXT:
+        return None
+    visible = state.visible
+    if tag not in ("html", "body") and (attributes or tag == "dialog"):
+        style = _inline_style(attributes.get("style") or "")
+        if not _is_displayed(tag, attributes, style):
+            return None
+        if (said := style.get("visibility", "inherit")) not in _INHERITS:
+            visible = said in ("visible", "initial")
+    if tag not in _BLOCK_TAGS:
+        return state._replace(visible=visible) if visible != state.visible else state
     if tag in ("table", "ul", "ol", "dl"):
         item = 0
     elif tag not in ("tr", "li"):
         item = state.item
-    return _State(
-        path=(*state.path[-5:], tag),
-        landmark=state.landmark or tag in _LANDMARKS or bool(roles & _LANDMARK_ROLES),
-        silent=hidden or tag in _SILENT_TAGS or (state.silent and state.path[-1] != "head"),
-        pre=state.pre or tag in ("pre", "listing"),
-        item=item,
-    )
-
-# %% ../../chapters/01_data/02_extraction.ipynb #c13ac9e1
-class _OpenElements:
-    """The open elements of a page, innermost last, and the state inside them."""
-
-    def __init__(self):
-        self.state, self.stack, self.open, self.items = _State(), [], Counter(), 0
-
-    def enter(self, tag: str, attrs: list) -> None:
-        """Begin an element; first those end that `tag` closes."""
-        while self.stack and self.stack[-1][0] in _CLOSES.get(tag, ()):
-            self.leave()
-        self.items += 1
-        self.open[tag] += 1
-        self.stack.append((tag, self.state))
-        self.state = _inner_state(self.state, tag, attrs, self.items)
-
-    def leave(self) -> str:
-        """End the innermost element, and return its tag."""
-        tag, self.state = self.stack.pop()
-        self.open[tag] -= 1
-        return tag
-
-# %% ../../chapters/01_data/02_extraction.ipynb #01febc91
-class _BlockParser(HTMLParser):
-    """Cuts a page into blocks; afterwards `blocks` and `title` hold what was found."""
-
-    CDATA_CONTENT_ELEMENTS = RCDATA_CONTENT_ELEMENTS = ()  # differ between Pythons
-
-    def __init__(self):
-        super().__init__(convert_charrefs=True)
-        self.blocks, self.title = [], ""
-        self.elements, self.text = _OpenElements(), _LinkedText()
-
-    def handle_starttag(self, tag: str, attrs: list) -> None:
-        if tag == "a":
-            self.text.end_link()
-            has_target = any(name == "href" for name, _ in attrs)
-            if has_target and not self.elements.state.silent:
-                self.text.start_link(len(self.elements.stack))
-        elif tag == "br":
-            self.text.pieces.append("\0")
-        elif tag in _BLOCK_TAGS or tag in _SILENT_TAGS or tag == "hr":
-            self.flush()
-        if tag in _BLOCK_TAGS or tag in _SILENT_TAGS:
-            self.elements.enter(tag, attrs)
-            self.text.leave(len(self.elements.stack) - 1)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "a":
-            self.text.end_link()
-        elif self.elements.open[tag]:
-            self.flush()
-            while self.elements.leave() != tag:
-                pass
-            self.text.leave(len(self.elements.stack))
-
-    def handle_data(self, data: str) -> None:
-        if not self.elements.state.silent:
-            self.text.pieces.append(data)
-
-    def flush(self) -> None:
-        """End the block."""
-        (text, link_words), state = self.text.take(), self.elements.state
-        text = _lay_out(text, state.pre) if text else ""
-        if text and state.path[-1] == "title":
-            self.title = self.title or " ".join(text.split())
-        elif text:
-            self.blocks.append(_make_block(text, link_words, state))
+    role = (attributes.get("role") or "").strip().lower()
+    landmark = state.landmark or tag in _LANDMARKS or role in _LANDMARK_ROLES
+    path, pre = (*state.path[-5:], tag), state.pre or tag in _PRE_TAGS
+    return _State(path, landmark, pre, item, visible)
 
 # %% ../../chapters/01_data/02_extraction.ipynb #9bfd4b76
 def _make_block(text: str, link_words: int, state: _State) -> PageBlock:
@@ -966,14 +1011,83 @@ def _make_block(text: str, link_words: int, state: _State) -> PageBlock:
         text, words, min(words, link_words), state.path, state.landmark, state.item
     )
 
+# %% ../../chapters/01_data/02_extraction.ipynb #01febc91
+class _BlockCutter:
+    """Cuts trees into blocks; afterwards `blocks` and `title` hold what was found."""
+
+    def __init__(self):
+        self.blocks, self.title, self.text = [], "", _LinkedText()
+        self.state, self.items, self.cut_item = _State(), 0, 0
+
+    def walk(self, root: object) -> None:
+        """Visit a tree in order, without recursion, up to `_CUT`."""
+        self.state, levels = _State(), [("", _State(), iter([root]))]
+        while levels:
+            node = next(levels[-1][2], None)
+            if node is None:
+                self.leave(*levels.pop()[:2])
+            elif (tag := node.tag) == "-text":
+                self.add(node.text_content)
+            elif tag and tag[0] != "-":
+                attributes = node.attributes
+                if tag == "script" and attributes.get("id") == _CUT:
+                    self.cut_item = self.state.item
+                    return
+                if inner := self.enter(tag, attributes):
+                    levels.append((tag, self.state, node.iter(include_text=True)))
+                    self.state = inner
+
+    def enter(self, tag: str, attributes: dict) -> _State | None:
+        """The state inside an element, None if there is nothing to read."""
+        again = _OPEN in attributes
+        item = self.cut_item if again else self.items + 1
+        inner = _inner_state(self.state, tag, attributes, item)
+        if inner is None:
+            self.cut_item = self.state.item  # in case that `_CUT` is inside
+        elif tag in _NO_PROSE:
+            self.flush()
+            return None
+        elif tag in _BLOCK_TAGS and not again:
+            self.items += 1
+            self.flush()
+        elif tag == "a" and "href" in attributes and not again:
+            self.text.start_link(attributes.get(_NUMBER))
+        elif tag == "br":
+            self.text.pieces.append("\0")
+        return inner
+
+    def leave(self, tag: str, state: _State) -> None:
+        """End an element that began in the given state."""
+        if tag in _BLOCK_TAGS:
+            self.flush()
+        elif tag == "a":
+            self.text.end_link()
+        self.state = state
+
+    def add(self, text: str) -> None:
+        """Add visible text, without our names where the page shows its markup."""
+        if "llmbook-" in text:
+            text = re.sub(rf" {_NUMBER}=\d+|(?<=[</])llmbook-", "", text)
+        if self.state.visible:
+            self.text.pieces.append(text)
+
+    def flush(self) -> None:
+        """End the block."""
+        (text, link_words), state = self.text.take(), self.state
+        text = "" if text.isspace() else _lay_out(text, state.pre)
+        if text and state.path[-1] == "title":
+            self.title = self.title or " ".join(text.split())
+        elif text:
+            self.blocks.append(_make_block(text, link_words, state))
+
 # %% ../../chapters/01_data/02_extraction.ipynb #4642434d
 def page_blocks(html: str) -> tuple[str, list[PageBlock]]:
     """The title of a page and its blocks in order, in linear time, not recursive."""
-    parser = _BlockParser()
-    parser.feed(_clean_markup(html))
-    parser.close()
-    parser.flush()
-    return parser.title, parser.blocks
+    cutter = _BlockCutter()
+    for tree in _page_trees(html):
+        cutter.walk(tree.root)
+    cutter.flush()
+    return cutter.title, cutter.blocks
 
 # %% ../../chapters/01_data/02_extraction.ipynb #0a793b43
 _LINK_COST, _BLOCK_COST, _SWITCH_COST = 2.0, 1.0, 20.0
