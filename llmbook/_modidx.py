@@ -969,6 +969,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                         'llmbook/preliminaries/processes.py'),
                                                  'llmbook.preliminaries.processes._killed_by_kernel': ( '00_preliminaries/processes.html#_killed_by_kernel',
                                                                                                         'llmbook/preliminaries/processes.py'),
+                                                 'llmbook.preliminaries.processes._signals_kept': ( '00_preliminaries/processes.html#_signals_kept',
+                                                                                                    'llmbook/preliminaries/processes.py'),
                                                  'llmbook.preliminaries.processes.end_with_parent': ( '00_preliminaries/processes.html#end_with_parent',
                                                                                                       'llmbook/preliminaries/processes.py'),
                                                  'llmbook.preliminaries.processes.interrupts_held': ( '00_preliminaries/processes.html#interrupts_held',

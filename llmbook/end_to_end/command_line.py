@@ -373,7 +373,10 @@ def _is_first_process() -> bool:
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #4a558530
 def _complain(error: BaseException) -> None:
-    """Print an error as one line on the error stream."""
+    """Print an error as one line on the error stream, below the bars that stand there."""
+    bars = getattr(sys.modules.get("tqdm"), "tqdm", None)
+    for bar in list(getattr(bars, "_instances", ())):
+        bar.close()
     line = " ".join(str(error).split()) or type(error).__name__
     print(f"llmbook: {line}", file=sys.stderr)
 

@@ -44,16 +44,40 @@ def end_with_parent(parent: int) -> None:
 
 # %% ../../chapters/00_preliminaries/05_processes.ipynb #d2a82cea
 @contextlib.contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Ctrl-C waits until the block ends; processes started inside never hear it."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _signals_kept() -> Iterator[None]:
+    """SIGINT and SIGTERM wait until the block ends, where Python functions handle them."""
+    kept: list[int] = []
+    handlers = {
+        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    replaced = {number: old for number, old in handlers.items() if callable(old)}
+    for number in replaced:
+        signal.signal(number, lambda number, frame: kept.append(number))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, old in replaced.items():
+            signal.signal(number, old)
+        if kept:
+            signal.raise_signal(kept[0])
+
+# %% ../../chapters/00_preliminaries/05_processes.ipynb #b9e7c214
+@contextlib.contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait until the block ends; what is started inside hears no Ctrl-C.
+
+    In another thread than the main one, which hears no signals, only the latter.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    with _signals_kept() if main else contextlib.nullcontext():
+        if not hasattr(signal, "pthread_sigmask"):
+            yield
+            return
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 # %% ../../chapters/00_preliminaries/05_processes.ipynb #f3d0de4c
 class _Pool(ProcessPoolExecutor):
