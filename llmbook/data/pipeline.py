@@ -9,6 +9,7 @@ __all__ = ['EmptyCorpus', 'document_stages', 'console_to', 'run_phase', 'waterfa
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #48ca82ab
 import contextlib
+import copy
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain
@@ -83,14 +85,17 @@ from llmbook.data.steps import (
 )
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #44e66877
+from ..preliminaries.processes import worker_count, worker_pool
 from ..preliminaries.settings import CorpusConfig, unkeyed
 from llmbook.preliminaries.workspace import (
     Artifact,
     ArtifactDamaged,
+    PlaceError,
     Workspace,
     WorkspaceError,
     atomic_file,
     build_lock,
+    is_clutter,
     open_artifact,
     plain_value,
     read_artifact,
@@ -204,11 +209,27 @@ def console_to(path: str | Path) -> Iterator[None]:
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #677c954f
 class _LocalTasks(LocalPipelineExecutor):
-    """datatrove's local executor; what task n says goes to `console-<n>.log`."""
+    """datatrove's local executor; what task n says goes to `console-<n>.log`.
 
-    def _launch_run_for_rank(self, rank: int, *others, **names):
+    Several workers are a `worker_pool`, so that they end with this process.
+    """
+
+    def run_task(self, rank: int) -> None:
+        """Run one task, in the process that calls."""
         with console_to(self.logging_dir.resolve_paths(f"console-{rank:05d}.log")):
-            return super()._launch_run_for_rank(rank, *others, **names)
+            copy.deepcopy(self)._run_for_rank(rank)
+
+    def run(self) -> None:
+        """Run the tasks that have not ended."""
+        self.save_executor_as_json()
+        ranks = self.get_incomplete_ranks()
+        if self.workers == 1:
+            for rank in ranks:
+                self.run_task(rank)
+            return
+        with worker_pool(self.workers) as pool:
+            for task in as_completed([pool.submit(self.run_task, rank) for rank in ranks]):
+                task.result()
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #5ed87805
 class _RayTasks(RayPipelineExecutor):
@@ -414,28 +435,48 @@ def _finish_corpus(folder: Path, source: str) -> dict:
     return report
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #2f9cb2a8
-def _claim_folder(folder: Path, settings: dict) -> None:
+def _claim_folder(folder: Path, settings: dict, write: bool = True) -> None:
     """Make sure that a folder is empty, or belongs to a run with these settings.
 
+    Clutter (`is_clutter`) does not count. With `write`, an empty one is claimed.
+
     Raises:
-        WorkspaceError: otherwise, or when the folder cannot be made.
+        PlaceError: otherwise, or when the folder cannot be made.
     """
     path = Path(folder) / "settings.json"
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        there = [item.name for item in Path(folder).iterdir()]
-        if not there:
+        there = [name for name in os.listdir(folder) if not is_clutter(name)]
+        if write and not there:
             write_atomic(path, json.dumps(settings, indent=1))
         known = json.loads(path.read_bytes()) if path.exists() else None
-    except OSError as error:
-        raise WorkspaceError(f"cannot write in {folder}: {error.strerror}") from None
-    if known is None:
-        raise WorkspaceError(f"{folder} holds other files; name an empty or a new folder")
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else f"settings.json: {error}"
+        raise PlaceError(f"cannot write in {folder}: {why}") from None
+    if known is None and (write or there):
+        raise PlaceError(f"{folder} holds other files; name an empty or a new folder")
+    known = settings if known is None else known
     changed = sorted(k for k in settings | known if settings.get(k) != known.get(k))
     if changed:
-        raise WorkspaceError(
+        raise PlaceError(
             f"{folder} holds a corpus with another {', '.join(changed)}; "
             "name another folder, or delete this one"
+        )
+
+# %% ../../chapters/01_data/11_pipeline.ipynb #d1f60a52
+def _refuse_inside(place: Path, source: str, name: str) -> None:
+    """Refuse to write into a source: what is written would be read the next time.
+
+    Raises:
+        PlaceError: naming both.
+    """
+    if source == "stdlib" or is_hub_source(source):
+        return
+    inner, outer = (Path(os.path.realpath(Path(p).expanduser())) for p in (place, source))
+    if inner == outer or outer in inner.parents:
+        raise PlaceError(
+            f"{name}={str(place)!r}: lies in the source {source}, of which it would be "
+            "a part the next time; name a folder outside"
         )
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #0fda189c
@@ -448,8 +489,7 @@ def _check_run(file_format: str, executor: str, workers: int) -> None:
     for name, value, known in choices:
         if value not in known:
             raise ValueError(f"unknown {name} {value!r}: choose one of {', '.join(known)}")
-    if workers < 1:
-        raise ValueError(f"workers is a number from 1, not {workers}")
+    worker_count(workers, executor == "local")
     if executor == "slurm" and not shutil.which("sbatch"):
         raise ValueError("the executor 'slurm' needs the command sbatch, not found here")
 
@@ -610,6 +650,8 @@ def write_corpus(
 ) -> Artifact | None:
     """The corpus of a configuration, in `folder`; continues a run that was killed there.
 
+    Where another process is making it, this one waits, and returns what that has made.
+
     Files: `documents/<task>.<format>`, `removed.jsonl` (one row per removal or skipped
     file), `report.json`, `settings.json`, `manifest.json`. Executor `"slurm"` submits
     jobs and returns None. What cannot be read is skipped, or with `strict` an error;
@@ -618,21 +660,28 @@ def write_corpus(
     Raises:
         SourceError: for a source that cannot be used; `EmptyCorpus` if nothing is left;
             `BadItem`, with `strict`, for the first item that cannot be read.
-        WorkspaceError: for a folder in use by another corpus.
-        ValueError: for an unknown format or executor.
+        PlaceError: for a folder that holds something else, cannot be written, or lies in
+            the source.
+        ValueError: for an unknown format or executor, or no workers.
     """
     _check_run(file_format, executor, workers)
+    if not str(folder).strip():
+        raise PlaceError(f"out={str(folder)!r}: give a folder for the corpus")
     folder, plan = Path(folder).expanduser().absolute(), _make_plan(config, strict)
+    _refuse_inside(folder, config.source, "out")
     plan = replace(plan, settings={**plan.settings, "format": file_format})
-    _claim_folder(folder, plan.settings)
+    _claim_folder(folder, plan.settings, write=False)
     if (folder / "manifest.json").exists():
         return _require_whole(open_artifact(folder), strict)
-    if executor == "slurm":
-        jobs = _slurm_jobs(folder, config, plan, file_format, workers, strict, **slurm)
-        with console_to(Path(jobs.logging_dir.path).with_name("console.log")):
-            jobs.launch_job()
-        return None
-    with build_lock(folder / ".work" / "run"):
+    with build_lock(folder, inside=True):
+        _claim_folder(folder, plan.settings)
+        if (folder / "manifest.json").exists():  # made while this process waited
+            return _require_whole(open_artifact(folder), strict)
+        if executor == "slurm":
+            jobs = _slurm_jobs(folder, config, plan, file_format, workers, strict, **slurm)
+            with console_to(Path(jobs.logging_dir.path).with_name("console.log")):
+                jobs.launch_job()
+            return None
         run = (file_format, executor, workers, progress, strict)
         _run_corpus(folder, config, plan, *run)
         made = _seal_corpus(folder, _recipe_of(plan, config.source))
@@ -673,6 +722,8 @@ def _build_planned(
     strict: bool = False,
 ) -> Artifact:
     """The artifact of a plan, and the note about it."""
+
+    _refuse_inside(workspace.root, config.source, "workspace")
 
     def builder(folder: Path) -> None:
         run = ("jsonl", executor, workers, progress, strict)
@@ -861,7 +912,7 @@ def data_command(
         strict: stop at the first file, row or record that cannot be read.
         workspace: folder of artifacts; default $LLMBOOK_HOME, else the user's cache folder.
     """
-    place, workers = Workspace(workspace), workers or os.cpu_count() or 1
+    place, workers = Workspace(workspace), worker_count(workers, executor == "local")
     if out is not None:
         slurm = {"partition": partition, "time": time} if executor == "slurm" else {}
         run = (format, executor, workers, True, strict)

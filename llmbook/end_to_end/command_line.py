@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #8edcb776
+from ..preliminaries.processes import Terminated, sigterm_raises
 from ..preliminaries.settings import PRESETS, Run, choose_preset
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #694acc8d
@@ -256,6 +257,21 @@ def _value_of(option: str, words: list[str]) -> str | None:
             value = text if equals else following
     return value
 
+# %% ../../chapters/09_end_to_end/01_command_line.ipynb #c6e15fa2
+def _refuse_blanks(words: list[str]) -> None:
+    """Refuse options in full forms that are given a text without a visible character.
+
+    Raises:
+        _UsageError: naming the option.
+    """
+    for word, following in zip(words, [*words[1:], "more"]):
+        if word == "--":
+            return
+        option, equals, text = word.partition("=")
+        value = text if equals else following
+        if option.startswith("--") and not value.strip():
+            raise _UsageError(f"{option}={value!r}: give a value, or leave the option out")
+
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #f202d0cd
 def _preset_sections(sections: Mapping[str, Any], words: list[str]) -> Mapping[str, Any]:
     """Sections as they are in the preset that words in full forms name, if they do.
@@ -290,6 +306,7 @@ def _arguments(name: str, words: list[str]) -> tuple[tuple, dict[str, Any]]:
     """
     outline = _outline(name)
     words = _full_words(name, words, _options(outline))
+    _refuse_blanks(words)
     sections = _preset_sections(_sections(outline), words)
     given, options = _parsed(name, outline, sections, words)
     if _takes_preset(outline):
@@ -356,36 +373,51 @@ def _is_first_process() -> bool:
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #4a558530
 def _complain(error: BaseException) -> None:
-    """Print an error as one line on the error stream."""
+    """Print an error as one line on the error stream, below the bars that stand there."""
+    bars = getattr(sys.modules.get("tqdm"), "tqdm", None)
+    for bar in list(getattr(bars, "_instances", ())):
+        bar.close()
     line = " ".join(str(error).split()) or type(error).__name__
     print(f"llmbook: {line}", file=sys.stderr)
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #0ee35e67
 _STOPPED = "stopped; run the same command again, finished stages and checkpoints are kept"
 
+# %% ../../chapters/09_end_to_end/01_command_line.ipynb #d7f260b3
+def _is_about_words(error: Exception, words: list[str]) -> bool:
+    """Whether an error is about the words of a user: a place, or the value of an option.
+
+    Messages about a value begin with its name and `=`, everywhere in the package.
+    """
+    if isinstance(error, _UsageError) or type(error).__name__ == "PlaceError":
+        return True
+    found = re.match(r"(\w+)=", str(error)) if isinstance(error, ValueError) else None
+    return bool(found) and f"--{found[1].replace('_', '-')}" in _options(_outline(words[0]))
+
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #5faa92d5
 def main(words: list[str] | None = None) -> int:
     """Run the command line; return the exit status.
 
     0 stands for success, 1 for a command that failed, 2 for words that cannot be
-    understood, 130 for Ctrl-C. `words` are those after `llmbook`, by default the
-    process's own.
+    understood or carried out, 130 for Ctrl-C, 143 for SIGTERM. `words` are those after
+    `llmbook`, by default the process's own.
     """
     words = sys.argv[1:] if words is None else list(words)
-    first = _is_first_process()
+    first, alone = _is_first_process(), "WORLD_SIZE" not in os.environ
     out = contextlib.nullcontext() if first else contextlib.redirect_stdout(io.StringIO())
     try:
-        with out:
+        with out, sigterm_raises() if alone else contextlib.nullcontext():
             _run_command(words)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
-    except KeyboardInterrupt:
-        _complain(RuntimeError(_STOPPED))
-        return 130
+    except KeyboardInterrupt as stop:
+        if first:
+            _complain(RuntimeError(_STOPPED))
+        return 143 if isinstance(stop, Terminated) else 130
     except (ValueError, RuntimeError, OSError) as error:
         if os.environ.get("LLMBOOK_DEBUG"):
             raise
-        usage = isinstance(error, _UsageError)
+        usage = _is_about_words(error, words)
         if first or not usage:
             _complain(error)
         return 2 if usage else 1

@@ -15,6 +15,7 @@ from functools import partial
 from itertools import chain, pairwise
 
 # %% ../../chapters/02_tokenization/02_bpe.ipynb #0d377649
+from ..preliminaries.processes import worker_pool
 from llmbook.tokenization.text import (
     BYTE_OF_ID,
     GPT2_PATTERN,
@@ -281,10 +282,7 @@ def _map_in_order(function: Callable, items: Iterable, workers: int = 1) -> Iter
     if workers == 1:
         yield from map(function, items)
         return
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with worker_pool(workers) as pool:
         waiting: deque = deque()
         for item in items:
             waiting.append(pool.submit(function, item))

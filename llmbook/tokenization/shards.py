@@ -9,7 +9,6 @@ __all__ = ['ShardError', 'ShardHeader', 'write_shard', 'Shard', 'JoinedTokens', 
 # %% ../../chapters/02_tokenization/06_shards.ipynb #9a92e1c0
 import hashlib
 import operator
-import os
 import re
 import shutil
 import struct
@@ -27,6 +26,7 @@ import numpy as np
 
 # %% ../../chapters/02_tokenization/06_shards.ipynb #8c6bbcc0
 from ..data.held_out import SPLITS, corpus_texts, holds_out_documents
+from ..preliminaries.processes import worker_count
 from ..preliminaries.settings import CorpusConfig, ShardConfig, TokenizerConfig
 from ..preliminaries.workspace import Artifact, Workspace, atomic_file, read_artifact
 
@@ -776,7 +776,7 @@ def shards_command(
     from llmbook.data.pipeline import describe_corpus, open_corpus
     from llmbook.tokenization import tokenizer as stage
 
-    place, workers = Workspace(workspace), workers or os.cpu_count() or 1
+    place, workers = Workspace(workspace), worker_count(workers)
     given = stage.import_tokenizer(place, tokenizer_path) if tokenizer_path else None
     texts = open_corpus(place, corpus, workers=workers)
     print(describe_corpus(texts))

@@ -23,6 +23,7 @@ import tokenizers
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #ed7ba426
 from ..data.held_out import corpus_texts
+from ..preliminaries.processes import worker_count
 from llmbook.preliminaries.settings import (
     DEFAULT_SPECIAL_TOKENS,
     END_OF_TEXT,
@@ -672,7 +673,7 @@ def tokenizer_command(
     """
     from llmbook.data.pipeline import describe_corpus, open_corpus
 
-    place, workers = Workspace(workspace), workers or os.cpu_count() or 1
+    place, workers = Workspace(workspace), worker_count(workers)
     texts = open_corpus(place, corpus, workers=workers)
     print(describe_corpus(texts))
     few = worth_starting(workers, texts, megabytes=5)

@@ -9,7 +9,6 @@ __all__ = ['prepare_shards', 'save_model', 'load_model', 'train_base_model', 'pr
 # %% ../../chapters/05_training/09_pretraining.ipynb #7e897a8a
 import contextlib
 import json
-import os
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import nn
 
 # %% ../../chapters/05_training/09_pretraining.ipynb #293f8079
 from ..architecture.transformer import Transformer, count_parameters
+from ..preliminaries.processes import worker_count
 from llmbook.preliminaries.settings import (
     CorpusConfig,
     ModelConfig,
@@ -300,7 +300,7 @@ def pretrain_command(
 
     check_device(device)
     run = Run(corpus, tokenizer, shards, model, training)
-    place, count = Workspace(workspace), workers or os.cpu_count() or 1
+    place, count = Workspace(workspace), worker_count(workers)
     with open_world(device) as world:
         shown = world.rank == 0
         open_text = partial(open_corpus, place, corpus, progress=shown, workers=count)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 # %% ../../chapters/05_training/05_world.ipynb #ec28551e
 import torch
+from ..preliminaries.processes import end_with_parent, interrupts_held
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -144,8 +145,11 @@ def open_world(device: str = "cpu", minutes: float = 10) -> Iterator[World]:
         dist.destroy_process_group()
 
 # %% ../../chapters/05_training/05_world.ipynb #0ef3c01a
-def _forked(function: Callable, rank: int, size: int, port: int, results: Any) -> None:
+def _forked(
+    function: Callable, rank: int, size: int, port: int, results: Any, parent: int
+) -> None:
     """Call `function()` as process `rank`, and send back what it returns or raises."""
+    end_with_parent(parent)
     names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_PORT": port}
     names |= {"LOCAL_WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1"}
     os.environ.update({name: str(value) for name, value in names.items()})
@@ -181,17 +185,24 @@ def fork_world(function: Callable[[], _Result], size: int) -> list[_Result]:
 
     from torch.distributed import TCPStore
 
-    fork = multiprocessing.get_context("fork")
+    here, fork = os.getpid(), multiprocessing.get_context("fork")
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     pipes = [fork.Pipe(duplex=False) for _ in range(size)]
     processes = [
-        fork.Process(target=_forked, args=(function, rank, size, store.port, send))
+        fork.Process(target=_forked, args=(function, rank, size, store.port, send, here))
         for rank, (_, send) in enumerate(pipes)
     ]
-    for process, (_, send) in zip(processes, pipes):
-        process.start()
-        send.close()
-    found = _received(pipes)
+    try:
+        for process, (_, send) in zip(processes, pipes):
+            with interrupts_held():
+                process.start()
+            send.close()
+        found = _received(pipes)
+    except BaseException:
+        for process in processes:
+            if process.pid:
+                process.kill()
+        raise
     for process in processes:
         process.join()
     if failed := [text for succeeded, text in found if not succeeded]:

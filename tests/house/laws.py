@@ -493,6 +493,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "preliminaries.workspace": {"filelock"},
     "preliminaries.plotting": set(),
     "preliminaries.measuring": set(),
+    "preliminaries.processes": set(),
     "data": {"datatrove", "datasketch", "numpy", "tqdm"},
     "data.held_out": set(),
     "tokenization.text": {"regex"},
