@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BYTE_OF_ID', 'ID_OF_BYTE', 'CHARACTER_OF_ID', 'GPT2_PATTERN', 'GPT4_PATTERN', 'PATTERNS', 'byte_ids', 'visible_token',
-           'bytes_of_visible', 'check_texts', 'explicit_pattern', 'pretokenize', 'pretokenize_stream', 'check_names',
-           'split_at_special']
+           'bytes_of_visible', 'check_text', 'check_texts', 'explicit_pattern', 'pretokenize', 'pretokenize_stream',
+           'check_names', 'split_at_special']
 
 # %% ../../chapters/02_tokenization/01_text.ipynb #29d025d9
 import json
@@ -66,7 +66,7 @@ def bytes_of_visible(name: str) -> bytes:
     return bytes(BYTE_OF_ID[_ID_OF_CHARACTER[character]] for character in name)
 
 # %% ../../chapters/02_tokenization/01_text.ipynb #56858a29
-def _check_text(text: str, name: str = "the text") -> str:
+def check_text(text: str, name: str = "the text") -> str:
     """`text`, if it is a string that UTF-8 can express; `name` says which one it is.
 
     Raises:
@@ -91,12 +91,14 @@ def check_texts(texts: Iterable[str], name: str) -> Iterator[str]:
     """Each of `texts`, checked when its turn comes; `name` is what one is called.
 
     Raises:
-        ValueError: for a single string or bytes in place of many texts, at once; later
-            for what is no string, or a lone surrogate.
+        ValueError: at once for a single string, bytes or what has no items; later for an
+            item that is no string, or has a lone surrogate.
     """
     if isinstance(texts, (str, bytes, bytearray)):
         raise ValueError(f"many are expected, not one {name}; put a single one into a list")
-    return (_check_text(text, f"{name} {number}") for number, text in enumerate(texts))
+    if not isinstance(texts, Iterable):
+        raise ValueError(f"many are expected, each a {name}, not {texts!r}")
+    return (check_text(text, f"{name} {number}") for number, text in enumerate(texts))
 
 # %% ../../chapters/02_tokenization/01_text.ipynb #a07e7fc4
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
