@@ -320,6 +320,8 @@ def _write(tree, flags: int, highest: int) -> str:
             case "ATOMIC_GROUP":
                 return f"(?>{write(value)})"
             case "ASSERT" | "ASSERT_NOT":
+                if value[0] < 0 and len(set(value[1].getwidth())) > 1:
+                    raise ValueError("it looks behind, over no fixed number of characters")
                 sign = "<" * (value[0] < 0) + ("=" if kind == "ASSERT" else "!")
                 return f"(?{sign}{write(value[1])})"
             case "FAILURE":

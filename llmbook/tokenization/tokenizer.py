@@ -158,8 +158,10 @@ def _pattern_of(before: Mapping[str, Any] | None) -> str:
         TokenizerError: unless it is what `_library_pretokenizer` makes, or the same with a
             pattern that is not written out.
     """
-    parts = (before or {}).get("pretokenizers", [before or {}])
-    expression = (parts[0].get("pattern") or {}).get("Regex", GPT2_PATTERN)
+    before = before or {}
+    several = before.get("type") == "Sequence" and len(before) == 2
+    parts = before.get("pretokenizers", []) if several else [before]
+    expression = (parts[:1] or [{}])[0].get("pattern", {}).get("Regex", GPT2_PATTERN)
     alone = {"type": "ByteLevel", "add_prefix_space": False}
     cut = {"type": "Split", "pattern": {"Regex": expression}, "invert": False}
     cut["behavior"], implied = "Isolated", {"trim_offsets": True, "use_regex": True}
@@ -208,8 +210,6 @@ def _require_kind(data: Mapping[str, Any]) -> str:
     added = data["added_tokens"]
     if plain := [t["content"] for t in added if not t.get("special")]:
         raise TokenizerError(f"its added tokens {plain} are not marked as special")
-    if used := [name for name in ("truncation", "padding") if data.get(name)]:
-        raise TokenizerError(f"it has a {used[0]} of its own, which changes texts' ids")
     for token in added:
         if used := [n for n in ("lstrip", "rstrip", "single_word") if token.get(n)]:
             raise TokenizerError(
