@@ -356,7 +356,8 @@ def _encode_guarded(library: tokenizers.Tokenizer, texts: Iterable[str]) -> list
     except BaseException as error:
         if type(error).__name__ != "PanicException":
             raise
-        raise TokenizerError(f"`tokenizers` gave up: {error}") from None
+        hint = "`Tokenizer.encoder` has no limit"
+        raise TokenizerError(f"`tokenizers` gave up ({error}); {hint}") from None
     return [item.ids for item in encoded]
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #59a0cc8d

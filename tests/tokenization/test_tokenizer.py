@@ -982,7 +982,7 @@ def test_files_of_a_pattern_of_ones_own_are_read_whole(tmp_path):
 
 def test_a_pattern_that_takes_too_many_steps_is_said_to(capfd):
     slow = Tokenizer([], pattern=r"(?:a|aa)+b|.")
-    with pytest.raises(TokenizerError, match="gave up: .*retry-limit"):
+    with pytest.raises(TokenizerError, match="gave up .*retry-limit.*has no limit"):
         slow.encode("a" * 60)
 
 
