@@ -8,6 +8,7 @@ __all__ = ['END_OF_TEXT', 'DEFAULT_SPECIAL_TOKENS', 'PRESETS', 'unkeyed', 'keyed
 
 # %% ../../chapters/00_preliminaries/01_settings.ipynb #5674f475
 import math
+import re
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
@@ -119,6 +120,14 @@ DEFAULT_SPECIAL_TOKENS = (
 )
 
 # %% ../../chapters/00_preliminaries/01_settings.ipynb #ab1991a7
+def _check_pattern(pattern: str) -> None:
+    """Refuse what is neither a name nor, by its signs, a regular expression."""
+    known = ("gpt2", "gpt4")
+    if pattern not in known and re.fullmatch(r"[\w-]*", str(pattern)):
+        names = " or ".join(map(repr, known))
+        raise ValueError(f"pattern={pattern!r}: give {names}, or a regular expression")
+
+
 @dataclass(frozen=True)
 class TokenizerConfig:
     """What decides a tokenizer beside the text that it learns from.
@@ -128,7 +137,7 @@ class TokenizerConfig:
     """
 
     vocab_size: int = 4096  # V: the 256 bytes, the merges, the special tokens
-    pattern: Literal["gpt2", "gpt4"] = "gpt2"  # how text is cut into words before merging
+    pattern: str = "gpt2"  # how text is cut before merging: gpt2, gpt4 or an expression
     special_tokens: tuple[str, ...] = DEFAULT_SPECIAL_TOKENS  # with <|endoftext|>
 
     def __post_init__(self):
@@ -139,7 +148,7 @@ class TokenizerConfig:
             names = list(self.special_tokens)
             raise ValueError(f"special_tokens={names!r}: add {END_OF_TEXT!r}")
         _at_least(self, 256 + len(self.special_tokens), "vocab_size")
-        _one_of(self, pattern=("gpt2", "gpt4"))
+        _check_pattern(self.pattern)
 
 # %% ../../chapters/00_preliminaries/01_settings.ipynb #f86fd6be
 @dataclass(frozen=True)

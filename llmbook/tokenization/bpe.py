@@ -21,6 +21,8 @@ from llmbook.tokenization.text import (
     GPT2_PATTERN,
     ID_OF_BYTE,
     byte_ids,
+    check_names,
+    check_texts,
     pretokenize,
     split_at_special,
 )
@@ -225,9 +227,9 @@ def merge_budget(vocab_size: int, special_tokens: Sequence[str] = ()) -> int:
 
     Raises:
         ValueError: when it cannot hold those, exceeds 1,000,000, or a special token is
-            named twice.
+            named twice; as `check_names`.
     """
-    if len(set(special_tokens)) < len(special_tokens):
+    if len(set(check_names(special_tokens))) < len(special_tokens):
         raise ValueError(f"a special token is named twice in {list(special_tokens)}")
     smallest = 256 + len(special_tokens)
     if not smallest <= vocab_size <= 1_000_000:
@@ -306,11 +308,13 @@ def count_pretokens(
     counts are then too small by at most the sum of what `prune_rarest` returned.
 
     Raises:
-        ValueError: for fewer than one worker or two pieces.
+        ValueError: for fewer than one worker or two pieces; as `check_texts`,
+            `check_names` and `pretokenize`.
     """
     if max_pieces is not None and max_pieces < 2:
         raise ValueError(f"max_pieces is a number from 2, not {max_pieces}")
-    count = partial(_count_batch, special_tokens=tuple(special_tokens), pattern=pattern)
+    names, texts = check_names(special_tokens), check_texts(texts, "text")
+    count = partial(_count_batch, special_tokens=names, pattern=pattern)
     counts: Counter[str] = Counter()
     for part in _map_in_order(count, _text_batches(texts), workers):
         counts.update(part)

@@ -502,14 +502,14 @@ class TextEncoder:
         self.vocab_size, self.sha256 = tokenizer.vocab_size, tokenizer.sha256
         self.width = _token_width(self.vocab_size)
         self.encoder = tokenizer.encoder
-        self.pieces = _PieceBytes(self.encoder.encode, self.width)
+        self.pieces = _PieceBytes(self.encoder.pieces.__getitem__, self.width)
         self.end = tokenizer.end_of_text_id.to_bytes(self.width, "little")
 
     def encode(self, text: str) -> np.ndarray:
         """The ids of `text` and the end of text: uint16 or uint32 [n + 1]."""
-        from llmbook.tokenization.text import pretokenize
+        from llmbook.tokenization.text import check_text, pretokenize
 
-        pieces = pretokenize(text, self.encoder.pattern)
+        pieces = pretokenize(check_text(text), self.encoder.pattern)
         data = b"".join(map(self.pieces.__getitem__, pieces))
         return np.frombuffer(data + self.end, self.pieces.dtype)
 

@@ -4,14 +4,17 @@
 
 # %% auto #0
 __all__ = ['BYTE_OF_ID', 'ID_OF_BYTE', 'CHARACTER_OF_ID', 'GPT2_PATTERN', 'GPT4_PATTERN', 'PATTERNS', 'byte_ids', 'visible_token',
-           'bytes_of_visible', 'pretokenize', 'pretokenize_stream', 'split_at_special']
+           'bytes_of_visible', 'check_text', 'check_texts', 'explicit_pattern', 'pretokenize', 'pretokenize_stream',
+           'check_names', 'split_at_special']
 
 # %% ../../chapters/02_tokenization/01_text.ipynb #29d025d9
+import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
-
-# %% ../../chapters/02_tokenization/01_text.ipynb #b5d5267c
-import regex
+import warnings
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import cache, lru_cache
+from importlib.resources import files
+from re import _parser as python_parser
 
 # %% ../../chapters/02_tokenization/01_text.ipynb #0f624a81
 _VISIBLE_BYTES = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
@@ -62,6 +65,41 @@ def bytes_of_visible(name: str) -> bytes:
             )
     return bytes(BYTE_OF_ID[_ID_OF_CHARACTER[character]] for character in name)
 
+# %% ../../chapters/02_tokenization/01_text.ipynb #56858a29
+def check_text(text: str, name: str = "the text") -> str:
+    """`text`, if it is a string that UTF-8 can express; `name` says which one it is.
+
+    Raises:
+        ValueError: for another type, or a lone surrogate.
+    """
+    if not isinstance(text, str):
+        hint = "; decode it first" if isinstance(text, (bytes, bytearray)) else ""
+        kind = type(text).__name__
+        raise ValueError(f"{name} is of type {kind}, not str{hint}")
+    try:
+        text.isascii() or text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{name} has the lone surrogate U+{ord(text[error.start]):04X} "
+            f"at character {error.start}, which has no UTF-8 form; "
+            "replace it before encoding"
+        ) from None
+    return text
+
+# %% ../../chapters/02_tokenization/01_text.ipynb #d0a1ebd9
+def check_texts(texts: Iterable[str], name: str) -> Iterator[str]:
+    """Each of `texts`, checked when its turn comes; `name` is what one is called.
+
+    Raises:
+        ValueError: at once for a single string, bytes or what has no items; later for an
+            item that is no string, or has a lone surrogate.
+    """
+    if isinstance(texts, (str, bytes, bytearray)):
+        raise ValueError(f"many are expected, not one {name}; put a single one into a list")
+    if not isinstance(texts, Iterable):
+        raise ValueError(f"many are expected, each a {name}, not {texts!r}")
+    return (check_text(text, f"{name} {number}") for number, text in enumerate(texts))
+
 # %% ../../chapters/02_tokenization/01_text.ipynb #a07e7fc4
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
@@ -71,6 +109,253 @@ GPT4_PATTERN = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 PATTERNS = {"gpt2": GPT2_PATTERN, "gpt4": GPT4_PATTERN}
+
+# %% ../../chapters/02_tokenization/01_text.ipynb #8d8e3e29
+_Ranges = list[tuple[int, int]]
+
+
+def _merged(ranges: Iterable[tuple[int, int]]) -> _Ranges:
+    """These ranges of code points in order, without overlap; neighbors become one."""
+    merged: _Ranges = []
+    for first, last in sorted(ranges):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = merged[-1][0], max(last, merged[-1][1])
+        else:
+            merged.append((first, last))
+    return merged
+
+
+def _outside(ranges: Iterable[tuple[int, int]]) -> _Ranges:
+    """All code points that are in none of these ranges; never surrogates."""
+    borders = [*_merged([*ranges, (0xD800, 0xDFFF)]), (0x110000, 0x110000)]
+    starts = [0, *(last + 1 for _, last in borders)]
+    gaps = zip(starts, (first - 1 for first, _ in borders))
+    return [(first, last) for first, last in gaps if first <= last]
+
+# %% ../../chapters/02_tokenization/01_text.ipynb #67767be1
+@cache
+def _unicode_classes() -> dict[str, _Ranges]:
+    r"""The code points of `\p{Lu}`, `\p{L}`, ..., `\s`, `\d`, `\w`; behind ^, all others.
+
+    Source: the Unicode Character Database 16.0, General_Category.
+    """
+    path = files("llmbook.tokenization").joinpath("texts", "unicode16.jsonl")
+    found: dict[str, _Ranges] = {}
+    for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+        ends = (item.partition("-") for item in row["code_points"].split())
+        found[row["category"]] = [(int(a, 16), int(b or a, 16)) for a, _, b in ends]
+    found["Cn"] = _outside(sum(found.values(), []))
+    for name in [*found]:
+        found[name[0]] = _merged(found.get(name[0], []) + found[name])
+    found["s"] = _merged([*found["Z"], (0x09, 0x0D), (0x85, 0x85)])
+    found["d"] = found["Nd"]
+    found["w"] = _merged(found["L"] + found["M"] + found["N"] + found["Pc"])
+    return found | {f"^{name}": _outside(ranges) for name, ranges in found.items()}
+
+# %% ../../chapters/02_tokenization/01_text.ipynb #5084c56f
+@cache
+def _class_marks() -> dict[str, str]:
+    """A lone surrogate for each class, to stand for it in a pattern."""
+    return {name: chr(0xD800 + n) for n, name in enumerate(_unicode_classes())}
+
+
+_ESCAPE = re.compile(
+    r"\\(?:([pP])\{(\^?)(\w+)\}|([sSdDwW])|([uU]0*[dD][89a-fA-F]|[pP])|.)|[\ud800-\udfff]",
+    re.DOTALL,
+)
+
+
+def _mark_class(found: re.Match) -> str:
+    """The mark of an escape that names a class; any other escape as it is."""
+    kind, inverted, name, short, wrong = found.groups()
+    if wrong or not found[0].startswith("\\"):
+        shown = ascii(found[0])
+        raise ValueError(f"{shown} is neither a character nor a class such as \\p{{L}}")
+    if not (kind or short):
+        return r"\Z" if found[0] == r"\z" else found[0]
+    negative = "^" * ((kind or short).isupper() != bool(inverted))
+    name = name or short.lower()
+    if name not in _unicode_classes() or (kind and name.islower()):
+        known = " ".join(n for n in sorted(_unicode_classes()) if n[0].isupper())
+        raise ValueError(f"there is no class {found[0]}; there are {known}")
+    return _class_marks()[negative + name]
+
+# %% ../../chapters/02_tokenization/01_text.ipynb #39deea18
+def _cases(code: int) -> list[int]:
+    """A character in both cases, under (?i).
+
+    Raises:
+        ValueError: outside of ASCII, where tables would decide.
+    """
+    if code > 0x7F:
+        raise ValueError(f"(?i) is for ASCII letters: write both cases of {chr(code)!r}")
+    lower = chr(code).lower()
+    return [
+        ord(c)
+        for c in {lower, lower.upper(), *{"s": "\u017f", "k": "\u212a"}.get(lower, "")}
+    ]
+
+
+def _members(items: Iterable[tuple], flags: int) -> _Ranges:
+    """The code points of a set, in the parser's terms: characters, ranges and marks."""
+    names = {ord(mark): name for name, mark in _class_marks().items()}
+    found: _Ranges = []
+    for kind, value in items:
+        first, last = value if str(kind) == "RANGE" else (value, value)
+        if first == last and first in names:
+            if flags & re.IGNORECASE and names[first].lstrip("^") in ("Lu", "Ll", "Lt"):
+                raise ValueError(f"\\p{{{names[first]}}} under (?i) has no meaning here")
+            found += _unicode_classes()[names[first]]
+        elif first in names or last in names:
+            raise ValueError("a class ends no range: put the '-' last")
+        elif flags & re.IGNORECASE:
+            codes = (code for n in range(first, last + 1) for code in _cases(n))
+            found += [(code, code) for code in codes]
+        else:
+            found.append((first, last))
+    return _merged(found)
+
+# %% ../../chapters/02_tokenization/01_text.ipynb #5f46e347
+_SPELLED = {"\n": r"\n", "\r": r"\r", "\t": r"\t", "\f": r"\f", "\v": r"\v"}
+
+
+def _spell(code: int) -> str:
+    """A character as all engines read it, within a set and outside."""
+    if chr(code) in _SPELLED:
+        return _SPELLED[chr(code)]
+    if code < 0x20 or code == 0x7F:
+        return f"\\x{code:02x}"
+    return "\\" * (chr(code) in r"\.^$*+?{}[]|()-&~#") + chr(code)
+
+
+def _write_set(ranges: _Ranges, negated: bool, highest: int) -> str:
+    """A set, or the one character in it; code points above `highest` are left out."""
+    ranges = [(first, min(last, highest)) for first, last in ranges if first <= highest]
+    if not ranges:
+        return rf"[\x00-{chr(highest)}]" if negated else "(?!)"
+    if not negated and len(ranges) == 1 and ranges[0][0] == ranges[0][1]:
+        return _spell(ranges[0][0])
+    parts = []
+    for first, last in ranges:
+        dash = "-" * (last > first + 1)
+        parts.append(_spell(first) + (dash + _spell(last)) * (last > first))
+    return f"[{'^' * negated}{''.join(parts)}]"
+
+
+def _write_unit(kind: str, value, flags: int, highest: int) -> str:
+    """What matches one character: itself, a set, or any."""
+    if kind == "ANY":
+        return _write_set([] if flags & re.DOTALL else [(10, 10)], True, highest)
+    if kind != "IN":
+        return _write_set(_members([(kind, value)], flags), kind == "NOT_LITERAL", highest)
+    negated = str(value[0][0]) == "NEGATE"
+    return _write_set(_members(value[negated:], flags), negated, highest)
+
+# %% ../../chapters/02_tokenization/01_text.ipynb #3ccc134a
+_ONE_UNIT = ("LITERAL", "NOT_LITERAL", "IN", "ANY", "BRANCH", "ATOMIC_GROUP")
+
+
+def _write_repeat(kind: str, least: int, most: int, tree, write: Callable) -> str:
+    """A repeat that gives back from the longest, from the shortest, or never.
+
+    Raises:
+        ValueError: for a repeat of what may be empty, or of nothing but a repeat.
+    """
+    body, inner = write(tree), tree
+    while len(inner) == 1 and str(inner[0][0]) == "SUBPATTERN":
+        inner = inner[0][1][3]
+    parts, endless = [str(part) for part, _ in inner], python_parser.MAXREPEAT
+    if most > 1 and inner.getwidth()[0] == 0:
+        raise ValueError("it repeats what may be empty")
+    if most == endless and parts in (["MAX_REPEAT"], ["MIN_REPEAT"]) and (
+        inner[0][1][1] == endless
+    ):  # fmt: skip
+        raise ValueError("it repeats a repeat, which may take exponential time")
+    if len(parts) != 1 or parts[0] not in _ONE_UNIT:
+        body = f"(?:{body})"
+    upper = "" if most == endless else most
+    count = f"{{{least}}}" if least == most else f"{{{least},{upper}}}"
+    count = {(0, ""): "*", (1, ""): "+", (0, 1): "?"}.get((least, upper), count)
+    body += count + "?" * (kind == "MIN_REPEAT" and least != most)
+    return f"(?>{body})" if kind == "POSSESSIVE_REPEAT" else body
+
+# %% ../../chapters/02_tokenization/01_text.ipynb #b4b54c51
+def _write_place(place: str, highest: int) -> str:
+    """A place in the text, by what stands before and behind it."""
+    if place.startswith("AT_BEGINNING"):
+        return r"\A"
+    if place.startswith("AT_END"):
+        return f"(?!{_write_set([], True, highest)})"
+    word = _write_set(_unicode_classes()["w"], False, highest)
+    border = f"(?:(?<={word})(?!{word})|(?<!{word})(?={word}))"
+    return border if place == "AT_BOUNDARY" else f"(?!{border})"
+
+# %% ../../chapters/02_tokenization/01_text.ipynb #3d8fe383
+_FLAGS = re.IGNORECASE | re.DOTALL | re.VERBOSE | re.UNICODE
+
+
+def _write(tree, flags: int, highest: int) -> str:
+    """A tree of Python's parser as a pattern; `^` and `$` are the ends of the text.
+
+    Raises:
+        ValueError: for what engines do not read alike.
+    """
+    if flags & ~_FLAGS:
+        raise ValueError("of the flags, i, s and x are known")
+
+    def write(tree):
+        return _write(tree, flags, highest)
+
+    def write_node(kind: str, value) -> str:
+        match kind:
+            case "LITERAL" | "NOT_LITERAL" | "IN" | "ANY":
+                return _write_unit(kind, value, flags, highest)
+            case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
+                return _write_repeat(kind, *value, write)
+            case "BRANCH":
+                return f"(?:{'|'.join(map(write, value[1]))})"
+            case "SUBPATTERN":
+                _, added, dropped, inner = value
+                return _write(inner, (flags | added) & ~dropped, highest)
+            case "ATOMIC_GROUP":
+                return f"(?>{write(value)})"
+            case "ASSERT" | "ASSERT_NOT":
+                if value[0] < 0 and len(set(value[1].getwidth())) > 1:
+                    raise ValueError("it looks behind, over no fixed number of characters")
+                sign = "<" * (value[0] < 0) + ("=" if kind == "ASSERT" else "!")
+                return f"(?{sign}{write(value[1])})"
+            case "FAILURE":
+                return "(?!)"
+            case "AT":
+                return _write_place(str(value), highest)
+        raise ValueError("engines differ in references back to a group")
+
+    return "".join(write_node(str(kind), value) for kind, value in tree)
+
+# %% ../../chapters/02_tokenization/01_text.ipynb #b8a1580d
+@lru_cache
+def explicit_pattern(pattern: str, highest: int = 0x10FFFF) -> str:
+    r"""`pattern` with its sets written out, which all engines read alike.
+
+    `pattern` is a regular expression with Python's syntax, and `\p{L}` for the general
+    categories of Unicode 16.0. Written again, it stays as it is. With `highest`, for
+    texts without code points above it.
+
+    Raises:
+        ValueError: naming what engines do not read alike, or if it may match nothing.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            tree = python_parser.parse(_ESCAPE.sub(_mark_class, pattern))
+        if tree.getwidth()[0] == 0:
+            raise ValueError("it may match nothing; let it match a character at least")
+        return _write(tree, tree.state.flags, highest)
+    except (ValueError, re.error, Warning, OverflowError, RecursionError) as error:
+        names = {ord(mark): f"class {name}" for name, mark in _class_marks().items()}
+        reason = str(getattr(error, "msg", error)).translate(names)
+        shown = pattern if len(pattern) < 80 else pattern[:80] + "..."
+        raise ValueError(f"the pattern {shown!r} cannot be used: {reason}") from None
 
 # %% ../../chapters/02_tokenization/01_text.ipynb #359ac0d5
 _GPT2_ASCII_PATTERN = (
@@ -87,13 +372,27 @@ _ASCII_PIECES = {
 }
 
 # %% ../../chapters/02_tokenization/01_text.ipynb #0203d248
+_ABOVE_BITMAPS = re.compile("[\U00010000-\U0010ffff]")
+
+
+@lru_cache
+def _cutter(pattern: str, highest: int) -> Callable[[str], list[str]]:
+    """What cuts a text without code points above `highest` by `pattern`."""
+    written = explicit_pattern(pattern, highest)
+    if pattern in _ASCII_PIECES:
+        return re.compile(written).findall
+    split = re.compile(f"({written})").split
+    return lambda text: [piece for piece in split(text) if piece]
+
+# %% ../../chapters/02_tokenization/01_text.ipynb #80a39ef7
 def pretokenize(text: str, pattern: str = GPT2_PATTERN) -> list[str]:
     """The pieces into which `pattern` cuts `text`; no token crosses their borders.
 
-    With the patterns of `PATTERNS` the pieces joined are the text.
+    The pieces joined are the text: what lies between two matches is a piece, too.
 
     Raises:
-        ValueError: for the name of a pattern in place of the pattern.
+        ValueError: for the name of a pattern in place of the pattern, or one that
+            `explicit_pattern` refuses.
 
     Source: Radford et al. (2019), `encoder.py`; tiktoken, `cl100k_base`.
     """
@@ -101,7 +400,7 @@ def pretokenize(text: str, pattern: str = GPT2_PATTERN) -> list[str]:
         return _ASCII_PIECES[pattern].findall(text)
     if pattern in PATTERNS:
         raise ValueError(f"{pattern!r} is a name; pass PATTERNS[{pattern!r}]")
-    return regex.findall(pattern, text)
+    return _cutter(pattern, 0x10FFFF if _ABOVE_BITMAPS.search(text) else 0xFFFF)(text)
 
 # %% ../../chapters/02_tokenization/01_text.ipynb #7bda008f
 def pretokenize_stream(
@@ -111,17 +410,14 @@ def pretokenize_stream(
 
     Cuts when `block` characters are new, and at least as many as were held
     back. Time is linear in the text. Memory is a small multiple of the block,
-    the largest chunk and the longest piece.
+    the largest chunk and the longest piece. A pattern outside `PATTERNS` may look
+    as far as it likes, and cuts when the text has ended.
 
     Raises:
-        ValueError: for a pattern outside `PATTERNS`, of whose pieces more than the last two
-            might change.
+        ValueError: as `pretokenize`.
     """
-    if pattern not in _ASCII_PIECES:
-        raise ValueError(
-            f"a stream needs a pattern of PATTERNS, {list(PATTERNS)}, not {pattern!r}"
-        )
     rest, fresh, size = "", [], 0
+    block = block if pattern in _ASCII_PIECES else float("inf")
     for chunk in chunks:
         fresh.append(chunk)
         size += len(chunk)
@@ -132,19 +428,30 @@ def pretokenize_stream(
     yield pretokenize(rest + "".join(fresh), pattern)
 
 # %% ../../chapters/02_tokenization/01_text.ipynb #4390506f
-def split_at_special(text: str, special_tokens: Sequence[str]) -> list[str]:
+def check_names(names: Collection[str]) -> tuple[str, ...]:
+    """The names of special tokens, if there is a text in each.
+
+    Raises:
+        ValueError: for a single string in place of many, for what is no text, and for an
+            empty name.
+    """
+    for name in (names := tuple(check_texts(names, "special token"))):
+        if not name:
+            raise ValueError(
+                f"a special token needs a name, but one of {[*names]} is empty"
+            )
+    return names
+
+
+def split_at_special(text: str, special_tokens: Collection[str]) -> list[str]:
     """The stretches of `text` between the names of special tokens.
 
     Of two names at one place the longer one counts.
 
     Raises:
-        ValueError: for an empty name.
+        ValueError: as `check_names`.
     """
-    if not all(special_tokens):
-        raise ValueError(
-            f"a special token needs a name, but one of {list(special_tokens)} is empty"
-        )
-    if not special_tokens:
+    if not check_names(special_tokens):
         return [text]
     longest_first = sorted(special_tokens, key=len, reverse=True)
     return re.split("|".join(map(re.escape, longest_first)), text)

@@ -14,7 +14,8 @@ import json
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,19 @@ from llmbook.preliminaries.workspace import (
 from .bpe import merge_budget, text_blocks, token_bytes, train_bpe
 from llmbook.tokenization.encoding import (
     Encoder,
-    check_texts,
     decode_bpe,
     decode_iterable,
     read_gpt2_files,
 )
-from .text import PATTERNS, visible_token
+from llmbook.tokenization.text import (
+    GPT2_PATTERN,
+    PATTERNS,
+    check_names,
+    check_texts,
+    explicit_pattern,
+    pretokenize,
+    visible_token,
+)
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #71f7b3e6
 END_OF_TURN = "<|end|>"
@@ -71,11 +79,21 @@ def _tokenizer_errors() -> Iterator[None]:
         raise TokenizerError(str(error)) from None
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #f9ae2604
-def _check_pattern(pattern: str) -> None:
-    """Raise `TokenizerError` unless `pattern` is one of the names in `PATTERNS`."""
-    if pattern not in PATTERNS:
+def _expression(pattern: str) -> str:
+    """The expression of a name in `PATTERNS`, or `pattern`, if it is one.
+
+    Raises:
+        TokenizerError: for another name, or an expression that `explicit_pattern` refuses.
+    """
+    if isinstance(pattern, str) and pattern in PATTERNS:
+        return PATTERNS[pattern]
+    if not isinstance(pattern, str) or re.fullmatch(r"[\w-]*", pattern):
         known = " or ".join(map(repr, PATTERNS))
-        raise TokenizerError(f"there is no pattern {pattern!r}: give {known}")
+        wrong = f"give {known}, or a regular expression"
+        raise TokenizerError(f"there is no pattern {pattern!r}: {wrong}")
+    with _tokenizer_errors():
+        explicit_pattern(pattern)
+    return pattern
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #91837973
 def _library_pretokenizer(
@@ -84,13 +102,13 @@ def _library_pretokenizer(
     """What cuts text into pieces in `tokenizers`, and writes their bytes as characters.
 
     Raises:
-        TokenizerError: for an unknown pattern.
+        TokenizerError: for an unknown pattern, or one that `tokenizers` cannot use.
     """
-    _check_pattern(pattern)
-    parts = tokenizers.pre_tokenizers
-    if pattern == "gpt2":
-        return parts.ByteLevel(add_prefix_space=False)
-    cut = parts.Split(tokenizers.Regex(PATTERNS[pattern]), behavior="isolated")
+    parts, written = tokenizers.pre_tokenizers, explicit_pattern(_expression(pattern))
+    try:
+        cut = parts.Split(tokenizers.Regex(written), behavior="isolated")
+    except Exception as error:  # the library raises no narrower one
+        raise TokenizerError(f"`tokenizers` cannot use this pattern: {error}") from None
     as_bytes = parts.ByteLevel(add_prefix_space=False, use_regex=False)
     return parts.Sequence([cut, as_bytes])
 
@@ -119,30 +137,54 @@ def _library_tokenizer(
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #206c5a7a
 def _check_special_tokens(special_tokens: Sequence[str], tokens: Sequence[bytes]) -> None:
     """Raise `TokenizerError` for a name that is no text, empty, repeated, or a token."""
-    known = {visible_token(token) for token in tokens} | {""}
-    for name in special_tokens:
-        if not isinstance(name, str) or name in known:
+    with _tokenizer_errors():
+        names = check_names(special_tokens)
+    known = {visible_token(token) for token in tokens}
+    for name in names:
+        if name in known:
             raise TokenizerError(
-                f"{name!r} cannot be a special token: it is empty, named twice, "
+                f"{name!r} cannot be a special token: it is named twice, "
                 "or already in the vocabulary"
             )
         known.add(name)
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #b4b91e3a
+_PROBE = "It's 1234567 x\u00b2_\u200d-e\r\n\r\n  ends. $\n"
+
+
 def _pattern_of(before: Mapping[str, Any] | None) -> str:
-    """The name of the pattern in the `pre_tokenizer` of a parsed file.
+    """The name of the pattern in the `pre_tokenizer` of a parsed file, or the pattern.
 
     Raises:
-        TokenizerError: unless it is what `_library_pretokenizer` makes.
+        TokenizerError: unless it is what `_library_pretokenizer` makes, or the same with a
+            pattern that is not written out.
     """
-    implied = {"trim_offsets": True, "use_regex": True}
-    for pattern in PATTERNS:
-        ours = json.loads(_library_pretokenizer(pattern).__getstate__())
-        if implied | ours == implied | dict(before or {}):
-            return pattern
-    raise TokenizerError(
-        f"its pre-tokenizer is not byte-level with a pattern of {list(PATTERNS)}: {before}"
-    )
+    before = before or {}
+    several = before.get("type") == "Sequence" and len(before) == 2
+    parts = before.get("pretokenizers", []) if several else [before]
+    expression = (parts[:1] or [{}])[0].get("pattern", {}).get("Regex", GPT2_PATTERN)
+    alone = {"type": "ByteLevel", "add_prefix_space": False}
+    cut = {"type": "Split", "pattern": {"Regex": expression}, "invert": False}
+    cut["behavior"], implied = "Isolated", {"trim_offsets": True, "use_regex": True}
+    given = [implied | part for part in parts]
+    if given not in (
+        [implied | alone],
+        [implied | cut, implied | alone | {"use_regex": False}],
+    ):
+        raise TokenizerError(
+            f"its pre-tokenizer is not byte-level with a pattern: {before}"
+        )
+    with _tokenizer_errors():
+        written = explicit_pattern(expression)
+    engine = tokenizers.pre_tokenizers.Split(tokenizers.Regex(expression), "isolated")
+    if [piece for piece, _ in engine.pre_tokenize_str(_PROBE)] != pretokenize(
+        _PROBE, written
+    ):
+        raise TokenizerError(
+            f"`tokenizers` reads its pattern in its own way: {expression!r}"
+        )
+    same = (name for name in PATTERNS if explicit_pattern(PATTERNS[name]) == written)
+    return next(same, expression)
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #2fa8d21a
 def _require_kind(data: Mapping[str, Any]) -> str:
@@ -169,6 +211,11 @@ def _require_kind(data: Mapping[str, Any]) -> str:
     added = data["added_tokens"]
     if plain := [t["content"] for t in added if not t.get("special")]:
         raise TokenizerError(f"its added tokens {plain} are not marked as special")
+    for token in added:
+        if used := [n for n in ("lstrip", "rstrip", "single_word") if token.get(n)]:
+            raise TokenizerError(
+                f"its token {token['content']!r} has {used}: not known here"
+            )
     return pattern
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #c9fd0197
@@ -208,7 +255,7 @@ def _read_tokenizer(path: str | Path) -> tuple[list[tuple[int, int]], list[str],
         TokenizerError: naming the file and what is wrong with it.
     """
     try:
-        return _parse_tokenizer(json.loads(Path(path).read_text(encoding="utf-8")))
+        return _parse_tokenizer(json.loads(Path(path).read_text(encoding="utf-8-sig")))
     except OSError as error:
         reason = error.strerror or error
         raise TokenizerError(f"cannot read the tokenizer {path}: {reason}") from None
@@ -227,7 +274,7 @@ def _tokenizer_sha256(
 ) -> str:
     """The SHA-256 of what decides every encoding, in 64 hexadecimal digits."""
     content = {
-        "pattern": PATTERNS[pattern],
+        "pattern": explicit_pattern(_expression(pattern)),
         "merges": [list(pair) for pair in merges],
         "special_tokens": list(special_tokens),
     }
@@ -300,11 +347,18 @@ def _encode_guarded(library: tokenizers.Tokenizer, texts: Iterable[str]) -> list
     """The ids of each text, on several threads; never the id of a special token.
 
     Raises:
-        TokenizerError: for a lone surrogate, or what is not a list of texts.
+        TokenizerError: for a lone surrogate, or what is not a list of texts; where the
+            pattern needs too many steps.
     """
     with _tokenizer_errors():
         texts = list(check_texts(texts, "text"))
-    encoded = library.encode_batch_fast(texts, add_special_tokens=False)
+    try:
+        encoded = library.encode_batch_fast(texts, add_special_tokens=False)
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        hint = "`Tokenizer.encoder` has no limit"
+        raise TokenizerError(f"`tokenizers` gave up ({error}); {hint}") from None
     return [item.ids for item in encoded]
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #59a0cc8d
@@ -312,6 +366,21 @@ def _split_names(text: str, names: Collection[str]) -> list[str]:
     """Stretches of `text` at even places, the `names` between them at odd ones."""
     longest_first = sorted(names, key=lambda name: (-len(name), name))
     return re.split(f"({'|'.join(map(re.escape, longest_first))})", text)
+
+# %% ../../chapters/02_tokenization/04_tokenizer.ipynb #f0e483cb
+def _allowed_ids(allowed: str | Collection[str], tokenizer: "Tokenizer") -> dict[str, int]:
+    """The ids of the special tokens that are `allowed`: "all", "none" or some names.
+
+    Raises:
+        TokenizerError: for another string, or an unknown name.
+    """
+    words = {"all": tokenizer.special_tokens, "none": ()}
+    if isinstance(allowed, str) and allowed not in words:
+        wrong = f"give 'all', 'none' or a set of names, not {allowed!r}"
+        raise TokenizerError(f"allowed is a set of special tokens: {wrong}")
+    names = words[allowed] if isinstance(allowed, str) else allowed
+    with _tokenizer_errors():
+        return {name: tokenizer.special_id(name) for name in check_names(names)}
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #1412527d
 def _encode_parsing(
@@ -330,6 +399,51 @@ def _encode_parsing(
         [ids[part]] if place % 2 else next(stretches) for place, part in enumerate(parts)
     ]
     return list(chain.from_iterable(found))
+
+# %% ../../chapters/02_tokenization/04_tokenizer.ipynb #4e323094
+def _stream_names(
+    chunks: Iterable[str], names: Collection[str]
+) -> Iterator[tuple[bool, str]]:
+    """The joined `chunks` in pieces: whether each is one of `names`, and its text."""
+    longest_first, rest = sorted(names, key=len, reverse=True), ""
+    find = re.compile("|".join(map(re.escape, longest_first)) or "(?!)").finditer
+    longest = len(longest_first[0]) if names else 0
+    for chunk in chain(chunks, [None]):
+        rest, at = rest + (chunk or ""), 0
+        ends = range(max(0, len(rest) - longest + 1), len(rest) if chunk is not None else 0)
+        opened = [n for n in ends if any(
+            name.startswith(rest[n:]) and len(name) > len(rest) - n for name in names
+        )]  # fmt: skip
+        for found in find(rest):
+            if any(at <= n <= found.start() for n in opened):
+                break
+            yield from ((False, rest[at : found.start()]), (True, found[0]))
+            at = found.end()
+        waits_from = next((n for n in opened if n >= at), len(rest))
+        yield False, rest[at:waits_from]
+        rest = rest[waits_from:]
+
+# %% ../../chapters/02_tokenization/04_tokenizer.ipynb #2b3e47f4
+def _encode_stream(
+    encoder: Encoder, chunks: Iterable[str], ids: Mapping[str, int]
+) -> Iterator[int]:
+    """As `_encode_parsing`, of the joined `chunks`.
+
+    Raises:
+        TokenizerError: for what is no text, or a lone surrogate, when its turn comes.
+    """
+    with _tokenizer_errors():
+        pieces = _stream_names(check_texts(chunks, "chunk"), ids)
+
+    def stream():
+        with _tokenizer_errors():
+            for is_name, run in groupby(pieces, itemgetter(0)):
+                texts = (text for _, text in run)
+                yield from (
+                    map(ids.get, texts) if is_name else encoder.encode_iterable(texts)
+                )
+
+    return stream()
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #8e9bb5de
 def _chat_turns(messages: Iterable[Mapping[str, str]]) -> tuple[list[str], list[str]]:
@@ -366,10 +480,11 @@ def _chat_turns(messages: Iterable[Mapping[str, str]]) -> tuple[list[str], list[
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #1ce06df5
 def _chat_ids(
     tokenizer: "Tokenizer", messages: Iterable[Mapping[str, str]], add_reply: bool
-) -> list[int]:
+) -> tuple[list[int], list[bool]]:
     """For each message its role's token, the guarded ids of its content, and `<|end|>`.
 
-    `add_reply` appends the token that makes the assistant speak.
+    `add_reply` appends the token that makes the assistant speak. Beside the ids stands
+    whether each is the assistant's to say: its contents and the ends of its turns.
 
     Raises:
         TokenizerError: as `_chat_turns` and `_encode_guarded`, or where the tokenizer has
@@ -377,15 +492,16 @@ def _chat_ids(
     """
     roles, contents = _chat_turns(messages)
     starts = {role: tokenizer.special_id(ROLE_TOKENS[role]) for role in ROLE_TOKENS}
-    end, ids = tokenizer.special_id(END_OF_TURN), []
+    end, ids, said = tokenizer.special_id(END_OF_TURN), [], []
     for role, content in zip(roles, tokenizer.encode_batch(contents), strict=True):
         ids += [starts[role], *content, end]
-    return ids + [starts["assistant"]] * bool(add_reply)
+        said += [False] + [role == "assistant"] * (len(content) + 1)
+    return ids + [starts["assistant"]] * bool(add_reply), said + [False] * bool(add_reply)
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #f0b6f01b
 def _check_training(vocab_size: int, special_tokens: Sequence[str], pattern: str) -> None:
     """Raise `TokenizerError` unless a vocabulary can have this size, names and pattern."""
-    _check_pattern(pattern)
+    _library_pretokenizer(pattern)  # for its checks
     _check_special_tokens(special_tokens, token_bytes([]))
     with _tokenizer_errors():
         merge_budget(vocab_size, special_tokens)
@@ -407,7 +523,7 @@ def _train_merges(
         ValueError: as `train_bpe`.
     """
     _check_training(vocab_size, special_tokens, pattern)
-    options["pattern"] = PATTERNS[pattern]
+    options["pattern"] = _expression(pattern)
     return train_bpe(texts, vocab_size, special_tokens, **options)
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #09884960
@@ -415,7 +531,8 @@ class Tokenizer:
     """Text to ids and back: byte-level BPE, and special tokens that text cannot produce.
 
     `tokens` holds the bytes of each id: single bytes, `merges`, then `special_tokens`.
-    `pattern` is a name in `PATTERNS`, `sha256` the identity; `encoder` remembers pieces.
+    `pattern` is a name in `PATTERNS` or a regular expression (see `explicit_pattern`),
+    `sha256` the identity; `encoder` remembers pieces.
 
     Raises:
         TokenizerError: as all methods, for what cannot be used, with the reason.
@@ -428,12 +545,13 @@ class Tokenizer:
         pattern: str = "gpt2",
     ):
         self.merges = [(int(left), int(right)) for left, right in merges]
-        self.special_tokens, self.pattern = tuple(special_tokens), pattern
+        with _tokenizer_errors():
+            self.special_tokens, self.pattern = check_names(special_tokens), pattern
         self.tokens = _token_table(self.merges, self.special_tokens)
         self.vocab_size = len(self.tokens)
         given = self.merges, self.special_tokens, pattern
         self._library, self.sha256 = _guarded_library(*given), _tokenizer_sha256(*given)
-        self.encoder = Encoder(self.merges, PATTERNS[pattern])
+        self.encoder = Encoder(self.merges, _expression(pattern))
 
     def __reduce__(self):
         return Tokenizer, (self.merges, self.special_tokens, self.pattern)
@@ -473,14 +591,26 @@ class Tokenizer:
         """The ids of each text, on several threads; never the id of a special token."""
         return _encode_guarded(self._library, texts)
 
-    def encode(self, text: str, allowed: Collection[str] = ()) -> list[int]:
-        """The ids of `text`; of special tokens' names, only the `allowed` are parsed."""
-        ids = {name: self.special_id(name) for name in allowed}
-        return _encode_parsing(self._library, text, ids)
+    def encode(self, text: str, allowed: str | Collection[str] = "none") -> list[int]:
+        """The ids of `text`; of special tokens' names, only the `allowed` are parsed.
+
+        Those are some names in a set or a list, `"all"` or `"none"`.
+        """
+        return _encode_parsing(self._library, text, _allowed_ids(allowed, self))
+
+    def encode_iterable(
+        self, chunks: Iterable[str], allowed: str | Collection[str] = "none"
+    ) -> Iterator[int]:
+        """The ids of one text that arrives in chunks: those of the chunks joined."""
+        return _encode_stream(self.encoder, chunks, _allowed_ids(allowed, self))
 
     def encode_chat(self, messages: Iterable[dict], add_reply: bool = False) -> list[int]:
         """The ids of messages with `role` and `content`; `add_reply` opens a turn."""
-        return _chat_ids(self, messages, add_reply)
+        return _chat_ids(self, messages, add_reply)[0]
+
+    def encode_masked_chat(self, messages: Iterable[dict]) -> tuple[list[int], list[bool]]:
+        """The ids of a chat, and at each place whether the assistant is to learn it."""
+        return _chat_ids(self, messages, add_reply=False)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`; bytes that are not UTF-8 become U+FFFD."""
@@ -515,19 +645,24 @@ _RECORD_ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 
 
 def file_texts(
-    paths: Iterable[str | Path], special_tokens: Sequence[str] = (), size: int = 2**20
+    paths: Iterable[str | Path],
+    special_tokens: Sequence[str] = (),
+    size: int = 2**20,
+    pattern: str = "gpt2",
 ) -> Iterator[str]:
     """The texts of files, or of one: records of JSON Lines and Parquet, pieces of others.
 
     A piece has about `size` characters. Where a special token has white space in its
-    name, at which it could be torn, a file is one piece.
+    name, at which it could be torn, or the pattern is no name in `PATTERNS`, so that
+    nobody knows where it cuts, a file is one piece.
 
     Raises:
         TokenizerError: as `_text_chunks`.
         SourceError: for a damaged record.
     """
     paths = [paths] if isinstance(paths, (str, Path)) else paths
-    torn = any(re.search(r"\s", name) for name in special_tokens)
+    torn = any(re.search(r"\s", name) for name in check_names(special_tokens))
+    torn = torn or pattern not in PATTERNS
     for path in map(Path, paths):
         if not path.name.lower().endswith(_RECORD_ENDINGS):
             chunks = _text_chunks(path, -1 if torn else size)
@@ -555,7 +690,10 @@ _CHAT_TEMPLATE = (
     "message['role'] == 'system' and not loop.first %}"
     "{{ raise_exception('no message ' ~ loop.index0 ~ ' of ' ~ message['role']) }}"
     "{% endif %}"
-    "{{ '<|' + message['role'] + '|>' + message['content'] + '" + END_OF_TURN + "' }}"
+    "{{ '<|' + message['role'] + '|>' }}"
+    "{% if message['role'] == 'assistant' %}{% generation %}"
+    "{{ message['content'] + '" + END_OF_TURN + "' }}{% endgeneration %}"
+    "{% else %}{{ message['content'] + '" + END_OF_TURN + "' }}{% endif %}"
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '" + ROLE_TOKENS["assistant"] + "' }}{% endif %}"
 )
@@ -613,7 +751,7 @@ def build_tokenizer(
         trained = Tokenizer.train(texts, *kind, progress=progress, workers=workers)
         trained.save(folder / "tokenizer.json")
 
-    return workspace.build("tokenizer", settings, builder, inputs=[corpus])
+    return workspace.build("tokenizer", settings, builder, inputs=[corpus], version=2)
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #0e5fe08e
 def import_tokenizer(workspace: Workspace, path: str | Path) -> Artifact:
@@ -650,9 +788,11 @@ def worth_starting(workers: int, corpus: Artifact, megabytes: int) -> int:
 def describe_tokenizer(artifact: Artifact) -> str:
     """One line: the key of a tokenizer, its ids, its merges, its pattern."""
     tokenizer = Tokenizer.load(artifact.file("tokenizer.json"))
+    long = len(tokenizer.pattern) > 40
+    shown = f"{tokenizer.pattern[:40]}..." if long else tokenizer.pattern
     return (
         f"tokenizer {artifact.key[:16]}: {tokenizer.vocab_size:,} ids, "
-        f"{len(tokenizer.merges):,} of them merges, pattern {tokenizer.pattern}"
+        f"{len(tokenizer.merges):,} of them merges, pattern {shown}"
     )
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #68c4310d

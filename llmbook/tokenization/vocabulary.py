@@ -16,7 +16,7 @@ import numpy as np
 
 # %% ../../chapters/02_tokenization/05_vocabulary.ipynb #99711ce4
 from .encoding import Encoder
-from .text import GPT2_PATTERN
+from .text import GPT2_PATTERN, check_texts
 
 # %% ../../chapters/02_tokenization/05_vocabulary.ipynb #5eb26a3c
 def encoded_counts(
@@ -32,7 +32,7 @@ def encoded_counts(
     encoder = Encoder(merges, pattern)
     counts = np.zeros(256 + len(merges), np.int64)
     for piece, frequency in frequencies.items():
-        for number in encoder.encode(piece):
+        for number in encoder.pieces[piece]:
             counts[number] += frequency
     return counts
 
@@ -113,11 +113,11 @@ def fertility(texts: Iterable[str], encode: Callable[[str], Sequence[int]]) -> f
     """Tokens per word, where words are what white space separates.
 
     Raises:
-        ValueError: for texts without a word.
+        ValueError: for texts without a word, or one in place of many.
 
     Source: after Rust et al. (2021).
     """
-    texts = list(texts)
+    texts = list(check_texts(texts, "text"))
     words = sum(len(text.split()) for text in texts)
     if words == 0:
         raise ValueError(f"{len(texts)} texts have no word: fertility is tokens per word")
@@ -130,9 +130,9 @@ def tokens_per_character(
     """Tokens per character (code point), for scripts that do not separate words.
 
     Raises:
-        ValueError: for texts without a character.
+        ValueError: for texts without a character, or one in place of many.
     """
-    texts = list(texts)
+    texts = list(check_texts(texts, "text"))
     characters = sum(map(len, texts))
     if characters == 0:
         raise ValueError(f"{len(texts)} texts have no character")

@@ -408,9 +408,53 @@ def test_files_without_a_version_line_and_with_windows_line_ends(trained, tmp_pa
     assert encoding.read_gpt2_files(tmp_path) == (trained[:50], [])
 
 
-@pytest.mark.parametrize("special", [["hello", "hello"], ["a"], [""], ["Ġ"]])
-def test_special_tokens_must_be_new_names(special, tmp_path):
-    with pytest.raises(ValueError, match="special tokens must be new names"):
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("header", ["", "#version: 0.2\n", "#version: 0.2 - Trained by `huggingface/tokenizers`\n"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("tail", ["", "\n", "\n\n\n"])
+def test_files_as_editors_leave_them(trained, tmp_path, mark, header, line_end, tail):
+    encoding.write_gpt2_files(tmp_path, trained[:50], ["<|end|>"])
+    lines = (tmp_path / "merges.txt").read_text(encoding="utf-8").rstrip("\n").split("\n")[1:]
+    (tmp_path / "merges.txt").write_bytes(mark + (header + "\n".join(lines) + tail).replace("\n", line_end).encode())
+    (tmp_path / "vocab.json").write_bytes(mark + (tmp_path / "vocab.json").read_bytes() + tail.encode())
+    assert encoding.read_gpt2_files(tmp_path) == (trained[:50], ["<|end|>"])
+
+
+@pytest.mark.parametrize("name", ["merges.txt", "vocab.json"])
+@pytest.mark.parametrize("code", ["utf-16", "utf-16-be"])
+def test_files_in_utf_16_are_refused_with_the_right_advice(trained, tmp_path, name, code):
+    encoding.write_gpt2_files(tmp_path, trained[:50])
+    text = (tmp_path / name).read_text(encoding="utf-8")
+    (tmp_path / name).write_bytes(("\ufeff" * (code == "utf-16-be") + text).encode(code))
+    with pytest.raises(encoding.VocabularyError, match=f"{name} is not UTF-8 at byte 0; it is UTF-16: save it as UTF-8"):
+        encoding.read_gpt2_files(tmp_path)
+
+
+@pytest.mark.parametrize("ids", [["a"], "ab", [1.0], [None], [0, b"x"]])
+def test_ids_that_are_no_whole_numbers(ids):
+    for decode in (encoding._decode_bytes, encoding.decode_bpe, lambda *a: list(encoding.decode_iterable(*a))):
+        with pytest.raises(ValueError, match="ids are whole numbers, not"):
+            decode(ids, token_bytes([]))
+
+
+def test_an_encoder_refuses_a_pattern_that_engines_read_differently(trained):
+    with pytest.raises(ValueError, match="may match nothing"):
+        encoding.Encoder(trained, r"\s*")
+
+
+@pytest.mark.parametrize(
+    "special, message",
+    [
+        (["hello", "hello"], "must be new names"),
+        (["a"], "must be new names"),
+        (["Ġ"], "must be new names"),
+        ([""], "needs a name"),
+        ("<|end|>", "not one special token"),
+        (["\ud800"], "lone surrogate"),
+    ],
+)
+def test_special_tokens_must_be_new_names(special, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
         encoding.write_gpt2_files(tmp_path, [], special)
     assert list(tmp_path.iterdir()) == []
 

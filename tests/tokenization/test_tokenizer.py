@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import lru_cache
 
 import pytest
 import tokenizers
@@ -104,7 +105,12 @@ def test_allowed_names_are_those_of_tiktoken(either, text, allowed):
     assert either.encode(text, allowed=allowed) == expected == either.encode(text, allowed=sorted(allowed))
 
 
-NESTED_NAMES = ("<|a|>", "<|a|>b", "<|a", "a|>", ".*")
+NESTED_NAMES = ("<|a|>", "<|a|>b", "<|a", "a|>", ".*", "(a", "[^x]+\\\\")
+
+
+@lru_cache
+def nested(pattern):
+    return Tokenizer([], NESTED_NAMES, pattern)
 
 
 @given(
@@ -125,10 +131,62 @@ def test_split_names():
     assert _split_names("abc", ["ab", "abc"]) == ["", "abc", ""]
 
 
-@pytest.mark.parametrize("allowed", [["<|robot|>"], "<|end|>", [7], ["the"]])
-def test_only_special_tokens_can_be_allowed(tokenizer, allowed):
-    with pytest.raises(TokenizerError, match="there is no special token"):
-        tokenizer.encode("x", allowed=allowed)
+@pytest.mark.parametrize(
+    "allowed, message",
+    [
+        (["<|robot|>"], "there is no special token"),
+        (["the"], "there is no special token"),
+        ([7], "special token 0 is of type int"),
+        ("<|end|>", "give 'all', 'none' or a set of names, not '<.end.>'"),
+        ("ALL", "give 'all', 'none' or a set of names, not 'ALL'"),
+        ("", "give 'all', 'none'"),
+        (b"all", "not one special token"),
+        (None, "many are expected"),
+        (True, "many are expected"),
+    ],
+)
+def test_only_special_tokens_can_be_allowed(tokenizer, allowed, message):
+    for encode in (tokenizer.encode, lambda text, allowed: tokenizer.encode_iterable([text], allowed)):
+        with pytest.raises(TokenizerError, match=message):
+            encode("x", allowed=allowed)
+
+
+def test_all_and_none_are_words(tokenizer):
+    text = "a<|end|>b" + END_OF_TEXT
+    assert tokenizer.encode(text, "all") == tokenizer.encode(text, DEFAULT_SPECIAL_TOKENS) != tokenizer.encode(text)
+    assert tokenizer.encode(text, "none") == tokenizer.encode(text, ()) == tokenizer.encode(text)
+
+
+@given(
+    st.lists(
+        st.sampled_from([*NESTED_NAMES, "a", "b", "<", "|", ">", ".", "*", "x ", "\n", "1", "'", "l", "\u088f"]), max_size=10
+    ).map("".join),
+    st.sets(st.sampled_from(NESTED_NAMES)),
+    st.lists(st.integers(0, 30), max_size=5),
+    st.sampled_from(["gpt2", "gpt4", r"\p{L}+(?=\p{N})|\s+(?!\S)|(?<=\n)."]),
+)
+@settings(deadline=None, max_examples=600)
+def test_a_stream_has_the_ids_of_the_whole_text_for_all_chunks_and_names(text, allowed, cuts, pattern):
+    tokenizer = nested(pattern)
+    cuts = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+    expected = tokenizer.encode(text, allowed)
+    for chunks in ([text[a:b] for a, b in zip(cuts, cuts[1:])], [*text], [text]):
+        assert list(tokenizer.encode_iterable(chunks, allowed)) == expected
+    assert list(tokenizer.encode_iterable(iter([*text]), "all")) == tokenizer.encode(text, "all")
+    assert list(tokenizer.encode_iterable([*text])) == tokenizer.encode(text)
+
+
+def test_a_stream_gives_ids_before_its_text_ends_and_says_what_is_no_text(tokenizer):
+    read = []
+    ids = tokenizer.encode_iterable((read.append(n) or "some <|end|> words " * 1000 for n in range(1000)), "all")
+    next(ids)
+    assert len(read) < 20
+    assert list(tokenizer.encode_iterable([])) == list(tokenizer.encode_iterable(["", ""], "all")) == []
+    with pytest.raises(TokenizerError, match="not one chunk"):
+        tokenizer.encode_iterable("text")
+    for wrong, message in ((b"x", "chunk 1 is of type bytes"), ("\ud800", "chunk 1 has the lone surrogate")):
+        with pytest.raises(TokenizerError, match=message):
+            list(tokenizer.encode_iterable(["fine", wrong], "all"))
 
 
 ROLES = st.sampled_from(["user", "assistant"])
@@ -240,6 +298,23 @@ def test_chats_need_chat_tokens(tokenizer):
             Tokenizer(tokenizer.merges, names).encode_chat([USER])
 
 
+@given(conversations(st.text(st.characters(exclude_categories=("Cs", "Cn"), exclude_characters="<"), max_size=12)))
+@settings(deadline=None)
+def test_what_the_assistant_learns_is_what_transformers_masks(either, pretrained, messages):
+    ids, learned = either.encode_masked_chat(messages)
+    theirs = pretrained.apply_chat_template(messages, return_dict=True, return_assistant_tokens_mask=True)
+    assert (theirs["input_ids"], theirs["assistant_masks"]) == (ids, [int(is_learned) for is_learned in learned])
+
+
+@given(conversations(FRAGMENTS))
+@settings(deadline=None)
+def test_the_mask_goes_by_place_and_never_by_id(either, messages):
+    ids, learned = either.encode_masked_chat(messages)
+    assert ids == either.encode_chat(messages) and len(ids) == len(learned) and set(map(type, learned)) <= {bool}
+    said = either.decode([number for number, is_learned in zip(ids, learned) if is_learned])
+    assert said == "".join(m["content"] + END_OF_TURN for m in messages if m["role"] == "assistant")
+
+
 def test_roles_need_not_alternate_and_messages_may_be_read_once(tokenizer):
     twice = tokenizer.encode_chat(message for message in [USER, USER])
     assert twice == 2 * tokenizer.encode_chat([USER])
@@ -305,10 +380,23 @@ def test_missing_end_of_text(tokenizer):
         _ = Tokenizer(tokenizer.merges, ()).end_of_text_id
 
 
-@pytest.mark.parametrize("names", [("",), ("a",), ("<|x|>", "<|x|>"), (7,)])
-def test_impossible_special_tokens(tokenizer, names):
-    with pytest.raises(TokenizerError, match="cannot be a special token"):
-        Tokenizer(tokenizer.merges, names)
+@pytest.mark.parametrize(
+    "names, message",
+    [
+        (("",), "needs a name"),
+        (("a",), "cannot be a special token"),
+        (("<|x|>", "<|x|>"), "cannot be a special token"),
+        ((7,), "special token 0 is of type int"),
+        ("<|x|>", "not one special token"),
+        (b"<|x|>", "not one special token"),
+        (("\ud800",), "lone surrogate"),
+        (None, "many are expected"),
+    ],
+)
+def test_impossible_special_tokens(tokenizer, names, message):
+    for make in (lambda: Tokenizer(tokenizer.merges, names), lambda: Tokenizer.train(never(), 300, names)):
+        with pytest.raises(TokenizerError, match=message):
+            make()
 
 
 def test_impossible_merges():
@@ -321,8 +409,17 @@ def test_unknown_patterns(tokenizer):
         lambda: Tokenizer([], pattern="gpt5"),
         lambda: Tokenizer.train([], 300, pattern="gpt5"),
     ):
-        with pytest.raises(TokenizerError, match="there is no pattern 'gpt5': give 'gpt2' or 'gpt4'"):
+        with pytest.raises(TokenizerError, match="there is no pattern 'gpt5': give 'gpt2' or 'gpt4', or a regular expression"):
             make()
+    for pattern, message in (
+        (r"\s*", "may match nothing"),
+        ("", "there is no pattern"),
+        (None, "there is no pattern"),
+        (r"\p{Han}", "no class"),
+    ):
+        for make in (lambda: Tokenizer([], pattern=pattern), lambda: Tokenizer.train(never(), 300, pattern=pattern)):
+            with pytest.raises(TokenizerError, match=message):
+                make()
 
 
 def never():
@@ -381,8 +478,7 @@ def test_files_of_the_library_with_harmless_extras_are_read(tokenizer, tmp_path)
     library.post_processor = tokenizers.processors.ByteLevel(trim_offsets=False)
     library.save(str(path))
     data = json.loads(path.read_text("utf-8"))
-    for name in ("use_regex", "trim_offsets"):
-        del data["pre_tokenizer"][name]
+    del data["pre_tokenizer"]["pretokenizers"][1]["trim_offsets"]
     path.write_text(json.dumps(data), "utf-8")
     assert Tokenizer.load(path).sha256 == tokenizer.sha256
     assert Tokenizer.load(path).encode(SAMPLE[0]) == tokenizer.encode(SAMPLE[0])
@@ -416,6 +512,17 @@ def damage(change):
         (damage(lambda data: data["model"].update(type="WordPiece")), "it is not plain BPE: model WordPiece"),
         (damage(lambda data: data.update(normalizer={"type": "NFC"})), "normalizer {'type': 'NFC'}"),
         (damage(lambda data: data["pre_tokenizer"].update(add_prefix_space=True)), "pre-tokenizer"),
+        (damage(lambda data: data["pre_tokenizer"]["pretokenizers"][1].update(add_prefix_space=True)), "pre-tokenizer"),
+        (damage(lambda data: data["pre_tokenizer"]["pretokenizers"][1].update(use_regex=True)), "pre-tokenizer"),
+        (damage(lambda data: data["pre_tokenizer"]["pretokenizers"][0].update(behavior="Removed")), "pre-tokenizer"),
+        (damage(lambda data: data["pre_tokenizer"]["pretokenizers"][0].update(invert=True)), "pre-tokenizer"),
+        (damage(lambda data: data["pre_tokenizer"]["pretokenizers"][0].update(pattern={"Regex": r"\p{Han}+"})), "no class"),
+        (
+            damage(lambda data: data["pre_tokenizer"]["pretokenizers"][0].update(pattern={"Regex": r"\d{1,3}+|.$"})),
+            "in its own way",
+        ),
+        (damage(lambda data: data["added_tokens"][0].update(lstrip=True)), "'<.endoftext.>' has .'lstrip'.: not known here"),
+        (damage(lambda data: data["added_tokens"][0].update(single_word=True)), "single_word"),
         (damage(lambda data: data.update(pre_tokenizer=None)), "pre-tokenizer"),
         (damage(lambda data: data.update(pre_tokenizer={})), "pre-tokenizer"),
         (damage(lambda data: data["pre_tokenizer"].update(use_regex=False)), "pre-tokenizer"),
@@ -734,3 +841,157 @@ def test_the_command(tmp_path, capsys):
     assert Tokenizer.load(tmp_path / "out" / "tokenizer.json").sha256 == made.sha256
     assert (tmp_path / "out" / "tokenizer_config.json").exists()
     assert len(Workspace(tmp_path / "home").artifacts("tokenizer")) == 1
+
+
+# ---------------------------------------------------------------- one text, one list of ids
+
+YOUNG = ["\u088f", "\u0c5c", "\ua7ce", "\u0378", "\U000323b0", "\U000105f3", "\U0010ffff", "\ue000"]
+OWN = r"\p{Lu}?[\p{Ll}\p{M}]+|\p{N}{1,2}(?=(?:\p{N}{2})*(?!\p{N}))|(?<=\n)\s+|(?i:'s)| "
+THREE = ["gpt2", "gpt4", OWN]
+
+
+@lru_cache
+def paths(pattern):
+    """Every way from a text to ids: as it is, loaded, in a copy, streamed, for shards, in two other libraries."""
+    import tempfile
+
+    from transformers import AutoTokenizer
+
+    from llmbook.tokenization.shards import TextEncoder
+
+    made = Tokenizer.train([*SAMPLE, "A\u088fb 1234's\n\n Xy \u0c5c\u0c5c"] * 3, 330, pattern=pattern)
+    with tempfile.TemporaryDirectory() as folder:
+        save_pretrained(made, folder)
+        loaded = Tokenizer.load(folder + "/tokenizer.json")
+        library = tokenizers.Tokenizer.from_file(folder + "/tokenizer.json")
+        theirs = AutoTokenizer.from_pretrained(folder)
+    assert loaded.sha256 == made.sha256 == pickle.loads(pickle.dumps(made)).sha256
+    shards = TextEncoder(loaded)
+    return made, {
+        "encoder": made.encoder.encode,
+        "from scratch": lambda text: Encoder(made.merges, PATTERNS.get(pattern, pattern)).encode(text),
+        "loaded": loaded.encode,
+        "batch": lambda text: loaded.encode_batch(["x", text])[1],
+        "stream": lambda text: list(made.encode_iterable([*text])),
+        "encoder's stream": lambda text: list(loaded.encoder.encode_iterable([*text])),
+        "copy": copy.deepcopy(loaded).encode,
+        "shards": lambda text: shards.encode(text).tolist()[:-1],
+        "tokenizers": lambda text: library.encode(text).ids,
+        "transformers": lambda text: theirs(text)["input_ids"],
+    }
+
+
+@pytest.mark.parametrize("pattern", THREE)
+@given(
+    text=st.lists(
+        st.one_of(
+            st.sampled_from([*YOUNG, *"aAS's19 \n\t.\u017f\u212a\u0085\u180e\u200b\x1c\u0301\U0001f600"]),
+            st.characters(exclude_categories=("Cs",)),
+        ),
+        max_size=12,
+    ).map("".join)
+)
+@settings(deadline=None, max_examples=150)
+def test_one_text_has_one_list_of_ids_by_every_path(pattern, text):
+    made, ways = paths(pattern)
+    expected = made.encode(text)
+    assert made.decode(expected) == text
+    for name, way in ways.items():
+        assert way(text) == expected, name
+
+
+@pytest.mark.parametrize("pattern", THREE)
+def test_what_cannot_be_encoded_is_refused_by_every_path(pattern):
+    made, ways = paths(pattern)
+    for name in set(ways) - {"tokenizers", "transformers", "stream", "encoder's stream"}:
+        for text, message in (
+            ("ab\ud83d", r"the lone surrogate U\+D83D at character 2"),
+            (b"ab", "of type bytes, not str; decode it first"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                ways[name](text)
+    assert made.encode("") == list(made.encode_iterable([""])) == [] and made.decode([]) == ""
+
+
+@pytest.mark.parametrize("pattern", THREE)
+def test_shards_of_one_and_two_workers_and_training_read_a_text_alike(tmp_path, pattern):
+    from llmbook.tokenization.shards import build_shards, open_shards
+
+    texts = {f"t{n:02d}.txt": f"Words {n} of a\u088fb, a\u0c5c{n}'s \ua7ceX\n\n  and 12345{n} \U0001f600\n" * 4 for n in range(40)}
+    workspace, corpus = make_corpus(tmp_path, texts, tasks=2)
+    artifact = build(workspace, corpus, TokenizerConfig(320, pattern=pattern))
+    loaded = Tokenizer.load(artifact.file("tokenizer.json"))
+    learned = list(corpus_texts(corpus, "train", 5))
+    assert loaded.sha256 == Tokenizer.train(learned, 320, pattern=pattern).sha256
+    one = build_shards(workspace, corpus, artifact, ShardConfig(5), progress=False)
+    two = build_shards(Workspace(tmp_path / "other"), corpus, artifact, ShardConfig(5), progress=False, workers=2)
+    names = sorted(path.relative_to(one.path) for path in one.path.rglob("*.bin"))
+    assert len(names) == 4 and all((one.path / name).read_bytes() == (two.path / name).read_bytes() for name in names)
+    ids = [loaded.encode(text) + [loaded.end_of_text_id] for text in learned]
+    stored = open_shards(one, "train")
+    found = [shard.document(number).tolist() for shard in stored.shards for number in range(len(shard.offsets))]
+    assert sorted(found) == sorted(ids)
+    assert artifact.manifest["version"] == 2
+
+
+def test_a_published_file_with_the_librarys_own_pattern_has_the_librarys_ids(tmp_path):
+    # For all characters that the table of the installed library places as ours does; of the others, ours decides.
+    from llmbook.tokenization.text import _unicode_classes
+
+    trained = Tokenizer.train(SAMPLE * 3, 320)
+    library = _library_tokenizer(trained.merges, DEFAULT_SPECIAL_TOKENS)
+    library.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    library.save(str(tmp_path / "tokenizer.json"))
+    data = json.loads((tmp_path / "tokenizer.json").read_text("utf-8"))
+    loaded = Tokenizer.load(tmp_path / "tokenizer.json")
+    for name in ("use_regex", "trim_offsets"):
+        del data["pre_tokenizer"][name]
+    (tmp_path / "older.json").write_text(json.dumps(data), "utf-8")
+    assert loaded.sha256 == trained.sha256 == Tokenizer.load(tmp_path / "older.json").sha256 and loaded.pattern == "gpt2"
+    young = {code for first, last in _unicode_classes()["Cn"] for code in range(first, last + 1)}
+    settled = "".join(
+        f"a{chr(code)}{chr(code)}1 " for code in range(0, 0x110000, 7) if code not in young and not 0xD800 <= code < 0xE000
+    )
+    library.encode_special_tokens = True
+    assert loaded.encode(settled) == library.encode(settled).ids == loaded.encoder.encode(settled)
+
+
+def test_a_saved_pattern_that_is_not_written_out_is_read_as_the_same(either, tmp_path):
+    either.save(tmp_path / "tokenizer.json")
+    data = json.loads((tmp_path / "tokenizer.json").read_text("utf-8"))
+    data["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = PATTERNS[either.pattern]
+    (tmp_path / "tokenizer.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(data, indent=1).replace("\n", "\r\n").encode())
+    loaded = Tokenizer.load(tmp_path / "tokenizer.json")
+    assert (loaded.sha256, loaded.pattern) == (either.sha256, either.pattern)
+
+
+def test_gpt2s_files_with_a_byte_order_mark(gpt2_folder, gpt2, tmp_path):
+    for name in ("vocab.json", "merges.txt"):
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + (gpt2_folder / name).read_bytes())
+    assert load_gpt2_files(tmp_path).sha256 == gpt2.sha256
+
+
+def test_files_of_a_pattern_of_ones_own_are_read_whole(tmp_path):
+    text = "one two\nthree  four\n\n five six " * 50
+    (tmp_path / "x.txt").write_text(text, "utf-8")
+    assert list(file_texts([tmp_path / "x.txt"], size=9, pattern=OWN)) == [text]
+    assert len(list(file_texts([tmp_path / "x.txt"], size=9))) > 10
+    with pytest.raises(ValueError, match="not one special token"):
+        list(file_texts([tmp_path / "x.txt"], END_OF_TEXT))
+
+
+def test_a_pattern_that_takes_too_many_steps_is_said_to(capfd):
+    slow = Tokenizer([], pattern=r"(?:a|aa)+b|.")
+    with pytest.raises(TokenizerError, match="gave up .*retry-limit.*has no limit"):
+        slow.encode("a" * 60)
+
+
+def test_the_command_takes_an_expression(tmp_path, capsys):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "poem.txt").write_text("".join(f"verse {number}\n" for number in range(200)))
+    corpus = CorpusConfig(source=str(source), quality=False, languages=())
+    tokenizer_command(corpus, TokenizerConfig(280, pattern=r"\p{L}+|\d|\s"), ShardConfig(10), workspace=tmp_path / "home")
+    line = capsys.readouterr().out.splitlines()
+    assert "pattern (?:[A-Z" in line[1] and len(line[1]) < 140
+    assert Tokenizer.load(line[2]).encode("12") == [*Tokenizer([]).encode("1"), *Tokenizer([]).encode("2")]

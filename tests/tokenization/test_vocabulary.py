@@ -248,3 +248,9 @@ def test_choose_vocabulary_takes_multiples_only():
         assert best == min(costs, key=costs.get)
     with pytest.raises(ValueError, match="no multiple of 1000 between 256 and 355"):
         choose_vocabulary(np.ones(100), 10, 10, 1000)
+
+
+@pytest.mark.parametrize("measure", [fertility, tokens_per_character])
+def test_one_text_in_place_of_many(measure):
+    with pytest.raises(ValueError, match="not one text; put a single one into a list"):
+        measure("two words", list)
