@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['language_probabilities', 'language_samples', 'LanguageModel', 'train_language_model', 'language_scores',
-           'language_model', 'identify_language', 'check_language_filter', 'language_rejection']
+           'language_fit', 'language_model', 'identify_language', 'check_language_filter', 'language_rejection']
 
 # %% ../../chapters/01_data/03_language.ipynb #7aa29aba
 import json
@@ -26,15 +26,16 @@ def language_probabilities(scores: np.ndarray, temperature: float = 1.0) -> np.n
 
 # %% ../../chapters/01_data/03_language.ipynb #d48be983
 def language_samples(split: str = "train") -> list[tuple[str, str]]:
-    """The book's sentences as (language, text); `split` is `"train"` or `"held out"`.
+    """The book's sentences as (language, text), a language being named by its ISO 639 code.
 
-    There are 40 and 20 of them in each of 15 languages, which are named by ISO 639-1 codes.
+    `split` is `"train"` or `"held out"`, 40 and 20 lines in each of 15 languages, or
+    `"strangers"`, six lines in each of 18 others.
 
     Raises:
         ValueError: for another split.
     """
-    if split not in ("train", "held out"):
-        raise ValueError(f'split is "train" or "held out", not {split!r}')
+    if split not in ("train", "held out", "strangers"):
+        raise ValueError(f'split is "train", "held out" or "strangers", not {split!r}')
     path = files("llmbook.data").joinpath("texts", "languages.jsonl")
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return [(row["language"], row["text"]) for row in rows if row["split"] == split]
@@ -89,6 +90,8 @@ class LanguageModel(NamedTuple):
 
     `table` numbers the characters below `base`, `codes` [n-grams] is sorted, `order` is the
     longest run, and scores are divided by `temperature` before they become probabilities.
+    `average` [n-grams] are the logarithms of the mean probabilities over the languages. A
+    text whose `language_fit` is below `least_fit` is in none of them.
     """
 
     languages: tuple[str, ...]
@@ -98,6 +101,8 @@ class LanguageModel(NamedTuple):
     logs: np.ndarray
     order: int
     temperature: float
+    average: np.ndarray
+    least_fit: float
 
 # %% ../../chapters/01_data/03_language.ipynb #51b0f7ba
 def _count_grams(
@@ -125,11 +130,13 @@ def train_language_model(
     order: int = 3,
     smoothing: float = 0.1,
     temperature: float = 5.0,
+    least_fit: float = -np.inf,
 ) -> LanguageModel:
     """A naive Bayes model of all runs of 1 to `order` letters in lines (language, text).
 
     `smoothing` is added to each count. `temperature` divides the scores: at 1 all runs
     count as independent, which they are not. The default was fitted for the default order.
+    A text with a `language_fit` below `least_fit` is unknown; by default none is.
 
     Raises:
         ValueError: for lines without letters or in fewer than two languages, or for a
@@ -155,14 +162,14 @@ def train_language_model(
     codes, counts = _count_grams(numbers, columns, base, order)
     blocks = np.split(counts, np.searchsorted(codes, base ** np.arange(1, order)))
     logs = np.concatenate([_smoothed_logs(block, smoothing) for block in blocks])
-    return LanguageModel(languages, table, base, codes, logs, order, temperature)
+    average = np.log(np.exp(logs).mean(axis=1))
+    return LanguageModel(
+        languages, table, base, codes, logs, order, temperature, average, least_fit
+    )
 
 # %% ../../chapters/01_data/03_language.ipynb #6fef865b
-def language_scores(text: str, model: LanguageModel) -> tuple[np.ndarray, float]:
-    """The sum of log-probabilities per language, and the share of letters that are known.
-
-    Runs that are in no training line count for nothing. The share is 0 without letters.
-    """
+def _score_text(text: str, model: LanguageModel) -> tuple[np.ndarray, float, float, int]:
+    """Scores by language, that of the average, share of known letters, number of runs."""
     numbers = _letter_numbers(text, model.table)
     codes = _gram_codes(numbers, model.base, model.order)
     rows = model.codes[:-1].searchsorted(codes)
@@ -170,25 +177,54 @@ def language_scores(text: str, model: LanguageModel) -> tuple[np.ndarray, float]
     scores = np.ones(len(rows)) @ model.logs.take(rows, axis=0)  # quicker than sum(axis=0)
     letters = np.count_nonzero(numbers != _GAP)
     known = np.count_nonzero(numbers >= _FIRST_LETTER)
-    return scores, known / max(letters, 1)
+    return scores, model.average[rows].sum(), known / max(letters, 1), len(codes)
+
+# %% ../../chapters/01_data/03_language.ipynb #f04c5323
+def language_scores(text: str, model: LanguageModel) -> tuple[np.ndarray, float]:
+    """The sum of log-probabilities per language, and the share of letters that are known.
+
+    Runs that are in no training line count for nothing. The share is 0 without letters.
+    """
+    scores, _, known, _ = _score_text(text, model)
+    return scores, known
+
+# %% ../../chapters/01_data/03_language.ipynb #4da47ee1
+def _fit(scores: np.ndarray, average: float, runs: int) -> float:
+    """How far the best score is above the average's, as a share of the most it can be."""
+    return float((scores.max() - average) / (max(runs, 1) * np.log(len(scores))))
+
+# %% ../../chapters/01_data/03_language.ipynb #03ba1120
+def language_fit(text: str, model: LanguageModel) -> float:
+    """How much better its best language explains a text than the average of all languages.
+
+    At most 1, where no run of letters occurs in another language; 0 or less where no
+    language explains the text better than the average does.
+    """
+    scores, average, _, runs = _score_text(text, model)
+    return _fit(scores, average, runs)
 
 # %% ../../chapters/01_data/03_language.ipynb #36bc0b2a
 @lru_cache(maxsize=1)
 def language_model() -> LanguageModel:
     """The model of the book's 600 training lines in 15 languages, made once per process."""
-    return train_language_model(language_samples("train"))
+    return train_language_model(language_samples("train"), least_fit=0.06)
 
 # %% ../../chapters/01_data/03_language.ipynb #36794ee3
 def identify_language(text: str, model: LanguageModel | None = None) -> tuple[str, float]:
     """The most probable language of a text, and its probability among those of `model`.
 
     It is `("und", 0.0)`, undetermined, if the model knows less than a quarter of the
-    letters. Without a model, the book's own is used.
+    letters, and `("unknown", 0.0)` if none of its languages explains the text better than
+    their average by the model's `least_fit`: the probability compares languages of the
+    list, and is 0 where the text is in none of them. Without a model, the book's own is
+    used.
     """
     model = model or language_model()
-    scores, known = language_scores(text, model)
+    scores, average, known, runs = _score_text(text, model)
     if known < 0.25:
         return "und", 0.0
+    if _fit(scores, average, runs) < model.least_fit:
+        return "unknown", 0.0
     chances = language_probabilities(scores, model.temperature)
     return model.languages[chances.argmax()], float(chances.max())
 
@@ -204,7 +240,7 @@ def check_language_filter(
     Raises:
         ValueError: naming them, or a minimum outside of 0 to 1.
     """
-    missing = sorted(set(languages) - {*model.languages, "und"})
+    missing = sorted(set(languages) - {*model.languages, "und", "unknown"})
     known = " ".join(model.languages)
     if missing or not languages:
         raise ValueError(f"no {', '.join(missing) or 'language'}; the model knows {known}")
@@ -222,7 +258,8 @@ def language_rejection(
 
     Sets `language` and `language_probability` in the metadata of prose, from its first
     4,000 characters. Other documents, and text without letters, are kept. Text in unknown
-    letters is `"language: und"`, and is kept if `languages` has `"und"`; text in one of
+    letters is `"language: und"`, text that fits no language of the model `"language:
+    unknown"`; each is kept if `languages` has `"und"` or `"unknown"`. Text in one of
     `languages` with a probability below `minimum` is `"language: unsure"`.
 
     Raises:
@@ -241,4 +278,5 @@ def language_rejection(
         return None if wanted else "language: und"
     if language not in languages:
         return f"language: {language}"
-    return None if probability >= minimum else "language: unsure"
+    sure = probability >= minimum or language == "unknown"
+    return None if sure else "language: unsure"

@@ -24,6 +24,7 @@ from llmbook.data.language import (
     _letter_table,
     check_language_filter,
     identify_language,
+    language_fit,
     language_model,
     language_probabilities,
     language_rejection,
@@ -32,7 +33,8 @@ from llmbook.data.language import (
     train_language_model,
 )
 
-TRAIN, HELD_OUT = language_samples("train"), language_samples("held out")
+TRAIN, HELD_OUT, STRANGERS = map(language_samples, ("train", "held out", "strangers"))
+RELATIVES = ("nb", "ca")  # of Danish, and of Spanish, Portuguese and French
 CODES = tuple(dict.fromkeys(code for code, _ in TRAIN))
 
 
@@ -65,7 +67,10 @@ def test_texts_have_the_promised_shape():
     assert all(row.keys() == {"language", "split", "text"} for row in rows)
     counts = Counter((row["language"], row["split"]) for row in rows)
     assert len(CODES) == 15
-    assert counts == {(code, split): size for code in CODES for split, size in (("train", 40), ("held out", 20))}
+    strange = tuple(dict.fromkeys(code for code, _ in STRANGERS))
+    assert len(strange) == 18 and not set(strange) & set(CODES)
+    wanted = {(code, split): size for code in CODES for split, size in (("train", 40), ("held out", 20))}
+    assert counts == wanted | {(code, "strangers"): 6 for code in strange}
     texts = [row["text"] for row in rows]
     assert len(set(texts)) == len(texts)
     assert all(text == text.strip() == unicodedata.normalize("NFC", text) for text in texts)
@@ -224,8 +229,8 @@ def test_probabilities_equal_float64_softmax():
 
 def test_held_out_lines():
     right = sum(identify_language(text)[0] == truth for truth, text in HELD_OUT)
-    assert right == 298
-    assert sum(identify_language(text[:20])[0] == truth for truth, text in HELD_OUT) == 276
+    assert right == 297
+    assert sum(identify_language(text[:20])[0] == truth for truth, text in HELD_OUT) == 274
 
 
 def test_beside_py3langid():
@@ -259,9 +264,117 @@ def test_a_model_of_ones_own():
     assert identify_language("cd dc", model)[0] == "dashes"
 
 
+# ---------------------------------------------------------------- no language of the list
+
+
+def unknown_share(lines, model=None) -> float:
+    return float(np.mean([identify_language(text, model)[0] == "unknown" for _, text in lines]))
+
+
+def fit_by_dictionary(text: str, lines, order: int, alpha: float) -> float:
+    """The definition, run by run, with probabilities instead of logarithms until the end."""
+    total = runs = 0
+    best = max(scores := scores_by_dictionary(text, lines, order, alpha), key=scores.get)
+    for n in range(1, order + 1):
+        counts = {code: Counter() for code, _ in lines}
+        for code, line in lines:
+            counts[code].update(runs_of(line, n))
+        known = set().union(*counts.values())
+        for run in runs_of(text, n):
+            runs += 1
+            if run in known:
+                chance = {c: (k[run] + alpha) / (k.total() + alpha * len(known)) for c, k in counts.items()}
+                total += math.log(chance[best] / (sum(chance.values()) / len(chance)))
+    return total / (runs * math.log(len(counts)))
+
+
+def test_fit_agrees_with_its_definition():
+    lines = [line for line in TRAIN if line[0] in ("en", "de", "pl")]
+    model = train_language_model(lines)
+    for text in ("The pump is loud.", WELSH, "Die Pumpe", "xqz xqz", "გამარჯობა the"):
+        assert math.isclose(language_fit(text, model), fit_by_dictionary(text, lines, 3, 0.1), abs_tol=1e-9)
+
+
+@given(st.text(max_size=60))
+@settings(deadline=None)
+def test_fit_is_at_most_one_and_unknown_goes_by_it(text):
+    model = language_model()
+    language, p = identify_language(text)
+    fit = language_fit(text, model)
+    assert fit <= 1 and 0 <= p <= 1
+    if language == "unknown":
+        assert p == 0.0 and fit < model.least_fit
+    elif language != "und":
+        assert p > 0 and fit >= model.least_fit
+
+
+@pytest.mark.parametrize("cut, most", [(20, 0.02), (40, 0.01), (80, 0.01), (None, 0.01)])
+def test_known_languages_are_lost_rarely(cut, most):
+    assert unknown_share([(code, text[:cut]) for code, text in HELD_OUT]) <= most
+
+
+@pytest.mark.parametrize("code", dict.fromkeys(code for code, _ in STRANGERS if code not in RELATIVES))
+def test_a_language_without_a_model_is_unknown(code):
+    lines = [line for line in STRANGERS if line[0] == code]
+    assert identify_language(" ".join(text for _, text in lines)) == ("unknown", 0.0)
+    assert unknown_share(lines) >= 1 / 3
+
+
+def test_strangers_line_by_line():
+    assert unknown_share([line for line in STRANGERS if line[0] not in RELATIVES]) >= 0.87
+
+
+def test_strangers_beside_py3langid():
+    langid = pytest.importorskip("py3langid.langid")
+    peer = langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)
+    lines = [(code.replace("nb", "no"), text) for code, text in STRANGERS if code != "haw"]  # it knows no Hawaiian
+    assert sum(peer.classify(text)[0] == code for code, text in lines) >= len(lines) - 1
+
+
+def test_relatives_of_a_language_on_the_list_pass_for_it():
+    lines = [line for line in STRANGERS if line[0] in RELATIVES]
+    assert unknown_share(lines) == 0 and {identify_language(text)[0] for _, text in lines} <= {"da", "es", "pt", "fr", "it"}
+
+
+@pytest.mark.parametrize("code, least", [("en", 0.5), ("fr", 0.3), ("pl", 0.9), ("tr", 0.8), ("el", 1), ("zh", 1)])
+def test_a_language_that_was_left_out_is_unknown(code, least):
+    model = train_language_model([line for line in TRAIN if line[0] != code], least_fit=language_model().least_fit)
+    lines = [line for line in TRAIN + HELD_OUT if line[0] == code]
+    answers = [identify_language(text, model)[0] for _, text in lines]
+    assert np.mean([answer in ("unknown", "und") for answer in answers]) >= least
+    assert identify_language(" ".join(text for _, text in lines), model)[0] in ("unknown", "und")
+
+
+@pytest.mark.parametrize("kind", ["letters", "base64", "consonants"])
+def test_what_is_no_language_is_unknown(kind):
+    draw = np.random.default_rng(1)
+    alphabets = {
+        "letters": "abcdefghijklmnopqrstuvwxyz     ",
+        "base64": "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+        "consonants": "bcdfghjklmnpqrstvwxz    ",
+    }
+    texts = ["".join(draw.choice(list(alphabets[kind]), 200)) for _ in range(50)]
+    assert unknown_share([(kind, text) for text in texts]) >= 0.98
+
+
+def test_a_model_of_ones_own_says_unknown_only_when_told():
+    lines = [line for line in TRAIN if line[0] in ("es", "pt")]
+    assert all(identify_language(text, train_language_model(lines))[0] in ("es", "pt") for _, text in STRANGERS[:40])
+    assert identify_language(WELSH, train_language_model(lines, least_fit=1.0)) == ("unknown", 0.0)
+
+
+def test_english_by_the_same_author_stays_english():
+    for name in ("quality", "toxicity"):
+        raw = files("llmbook.data").joinpath("texts", f"{name}.jsonl").read_text(encoding="utf-8")
+        texts = [row["text"] for row in map(json.loads, raw.splitlines()) if row.get("label") == 1 or name == "toxicity"]
+        lost = [text for text in texts if language_fit(text, language_model()) < language_model().least_fit]
+        assert len(texts) > 100 and len(lost) <= len(texts) / 100, lost
+
+
 # ---------------------------------------------------------------- the filter
 
 ENGLISH = "The pump is loud again, please check the filter before noon."
+WELSH = "Mae'r pwmp yn swnllyd eto, gwiriwch yr hidlydd cyn hanner dydd os gwelwch yn dda."
 GERMAN = "Die Pumpe ist wieder laut, bitte den Filter noch vor Mittag prüfen."
 
 
@@ -274,6 +387,9 @@ GERMAN = "Die Pumpe ist wieder laut, bitte den Filter noch vor Mittag prüfen."
         ("1 2 3", ("en",), None, "und"),
         ("გამარჯობა", ("en",), "language: und", "und"),
         ("გამარჯობა", ("en", "und"), None, "und"),
+        (WELSH, ("en",), "language: unknown", "unknown"),
+        (WELSH, ("en", "und"), "language: unknown", "unknown"),
+        (WELSH, ("en", "unknown"), None, "unknown"),
     ],
 )
 def test_rejection(text, languages, reason, language):
@@ -283,7 +399,7 @@ def test_rejection(text, languages, reason, language):
 
 
 def test_rejection_below_the_minimum():
-    document = make_document("Chlapec koupil na trhu čerstvou rybu a pomalu šel domů.", "a.txt")
+    document = make_document("Garden open on Monday", "a.txt")
     assert language_rejection(document) == "language: unsure"
     assert document.metadata["language"] == "en" and document.metadata["language_probability"] < 0.65
     assert language_rejection(document, minimum=0.1) is None
