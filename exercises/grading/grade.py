@@ -265,6 +265,29 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "not enough memory" in str(error)
 
 
+class _TooLong(BaseException):
+    """A check has not ended in time; no `except Exception` of it shall stop that."""
+
+
+@contextlib.contextmanager
+def _time_limit(seconds: float):
+    """Raise `_TooLong` here after so many seconds, whatever the code does in Python. Only the main thread can be interrupted so."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def ring(number, frame):
+        raise _TooLong
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def _run_check(check: Check, master: Master, submission: _Submission, place: int, seed: int, names: tuple[str, ...]) -> CheckResult:
     """Run one check in this process, with stand-ins for what the submission has defined before a place."""
     result = CheckResult(check.id, 0.0, check.points, "failed")

@@ -339,14 +339,17 @@ def restrict_files(writable: Path) -> None:
     os.close(ruleset)
 
 
-def limit_resources(memory_bytes: int) -> None:
-    """Cap what this process may allocate beyond what it has, what its files may hold, and how many it may have open."""
-    data = resource.RLIM_INFINITY
+def limit_memory(memory_bytes: int) -> None:
+    """Cap what this process may allocate beyond what it has."""
     status = Path("/proc/self/status")
     if status.exists():
         used = next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmData"))
-        data = used + memory_bytes
-    resource.setrlimit(resource.RLIMIT_DATA, (data, data))
+        resource.setrlimit(resource.RLIMIT_DATA, (used + memory_bytes, used + memory_bytes))
+
+
+def limit_resources(memory_bytes: int) -> None:
+    """Cap what this process may allocate beyond what it has, what its files may hold, and how many it may have open."""
+    limit_memory(memory_bytes)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 20, 64 << 20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
