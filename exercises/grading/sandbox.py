@@ -186,7 +186,21 @@ def _bwrap_command() -> list[str]:
         for folder in _python_folders():
             command += ["--ro-bind", folder, folder] if Path(folder).is_relative_to(ROOT) else []
         command += ["--remount-ro", str(ROOT)]
-    command += ["--proc", "/proc", "--dev", "/dev", "--size", str(_SHM_BYTES), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
+    # Under root a submission has root's number outside, without its rights; /proc/sys asks for the number only.
+    command += [
+        "--proc",
+        "/proc",
+        "--remount-ro",
+        "/proc",
+        "--dev",
+        "/dev",
+        "--size",
+        str(_SHM_BYTES),
+        "--tmpfs",
+        "/dev/shm",
+        "--remount-ro",
+        "/dev",
+    ]
     return [*command, "--size", str(_TMP_BYTES), "--tmpfs", str(HOME), "--remount-ro", "/", "--chdir", str(HOME)]
 
 

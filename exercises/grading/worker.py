@@ -188,6 +188,8 @@ def serve(connection: socket.socket, home: Path, memory_bytes: int, threads: int
     for descriptor in (0, 1, 2):
         os.dup2(quiet, descriptor)
     os.close(quiet)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # to print something costs nothing
     os.chdir(home)
     os.environ.clear()
     folders = dict.fromkeys(("HOME", "TMPDIR", "IPYTHONDIR", "MPLCONFIGDIR"), str(home))
