@@ -15,6 +15,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -250,6 +251,9 @@ def _print_table(reports: list[Report], console) -> None:
 
 
 def main() -> int:
+    for stream in (sys.stdout, sys.stderr):  # names may hold what a terminal cannot show
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     options = tyro.cli(_Options, prog="python -m exercises.grading", description=__doc__)
     if not options.submissions.is_dir():
         print(f"{options.submissions} is not a folder: name the folder that holds the notebooks", file=sys.stderr)
@@ -269,10 +273,17 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    return _grade_and_report(options, exercises, found)
+    out = options.out or options.submissions.resolve().parent / "graded"
+    try:  # now rather than after an hour of grading
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as error:
+        print(f"{out} cannot be written ({error.strerror}): name another folder with --out", file=sys.stderr)
+        return 2
+    return _grade_and_report(options, exercises, found, out)
 
 
-def _grade_and_report(options: _Options, exercises: dict[str, Master], found: list[_Found]) -> int:
+def _grade_and_report(options: _Options, exercises: dict[str, Master], found: list[_Found], out: Path) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -293,9 +304,8 @@ def _grade_and_report(options: _Options, exercises: dict[str, Master], found: li
     for report, each in zip(reports, found, strict=True):
         report.file = plain_text(each.name.replace("\n", " ").replace("\t", " "), 1000)
         report.error = plain_text(report.error)
-    _print_table(reports, console)
-    out = options.out or options.submissions.resolve().parent / "graded"
     _write_all(out, reports, exercises, options.hidden_source, {"isolation": isolation, "limits": vars(limits)})
+    _print_table(reports, console)
     written = f"{out / 'report.html'}, and a page for each notebook in {out / PAGES}; also report.json and marks.csv there."
     console.print(f"Feedback: {written}", soft_wrap=True)
     return 0
@@ -306,7 +316,6 @@ def _write_all(out: Path, reports: list[Report], exercises: dict[str, Master], h
     from .report import html_page, html_report, page_names
 
     names = page_names(reports)
-    out.mkdir(parents=True, exist_ok=True)
     rows = [report.as_dict() | {"page": f"{PAGES}/{name}"} for report, name in zip(reports, names, strict=True)]
     _write(out / "report.json", json.dumps({**about, "submissions": rows}, indent=1, ensure_ascii=False) + "\n")
     _write(out / "marks.csv", _marks_csv(reports))

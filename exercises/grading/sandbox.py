@@ -378,10 +378,10 @@ def adopt_orphans() -> None:
         _libc().prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def hide_memory() -> None:
-    """Forbid other processes of the same user to read our memory."""
+def hide_memory(hidden: bool = True) -> None:
+    """Forbid other processes of the same user to read our memory, or allow it."""
     if sys.platform.startswith("linux"):
-        _libc().prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+        _libc().prctl(_PR_SET_DUMPABLE, 0 if hidden else 1, 0, 0, 0)
 
 
 def let_be_ended_first() -> None:

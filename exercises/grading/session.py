@@ -253,7 +253,7 @@ def _rebuild(error: Any) -> Exception:
 
 def _remote_handle(value: Any) -> dict:
     if isinstance(value, Remote):
-        return {"number": value._content["number"]}
+        return value._target()
     raise TypeError(f"a check passed a {type(value).__name__} to the submission: only plain data and tensors can be passed")
 
 

@@ -57,7 +57,7 @@ def _shell() -> InteractiveShell:
     return shell
 
 
-_OUTSIDE = frozenset({"sx", "system", "pip", "conda", "mamba", "micromamba", "uv", "bash", "sh", "script", "!"})
+_OUTSIDE = frozenset({"sx", "system", "pip", "conda", "mamba", "micromamba", "uv", "matplotlib", "bash", "sh", "script", "!"})
 
 
 class Worker:
@@ -80,7 +80,7 @@ class Worker:
         return self.objects[int(message["number"])]
 
     def local(self, content: dict) -> object:
-        return self.objects[int(content["number"])]
+        return self.target(content)
 
     def cell(self, message: dict) -> dict:
         done = self.shell.run_cell(message["source"], store_history=False, silent=True)

@@ -99,6 +99,7 @@ def _serve_forks(control: socket.socket) -> None:
 def _born_inside(control: socket.socket, namespaces: int) -> bool:
     """Enter the namespaces and fork once more, since only a child is in the new process namespace. True in that child."""
     try:
+        sandbox.hide_memory(False)  # from now on it holds nothing but the submission's own
         sandbox.let_be_ended_first()
         sandbox.box_entered(namespaces)
     except OSError as error:
