@@ -132,6 +132,7 @@ def _grade_apart(path: Path, exercises: dict[str, Master], exercise: str | None,
     if not sys.platform.startswith("linux"):
         return grade(path, exercises, exercise, limits)
     start_zygote()
+    sandbox.problem()  # which forks remember
     ours, theirs = multiprocessing.Pipe(duplex=False)
     pid = os.fork()
     if pid == 0:

@@ -83,7 +83,7 @@ def plain_text(text: str, length: int = 4000) -> str:
     text = text if len(text) <= length else f"{text[:length]} ... ({len(text)} characters)"
     return "".join(
         character
-        if character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        if character in "\n\t\u200c\u200d" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
         else ascii(character)[1:-1]
         for character in text
     )

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading  # noqa: F401  imported before the rights are given up
 import traceback
+import types
 from pathlib import Path
 
 import torch
@@ -90,18 +91,25 @@ class Worker:
     def names(self, message: dict) -> dict:
         return {"names": [name for name in message["names"] if name in self.shell.user_ns]}
 
+    def meanings(self) -> dict[str, object]:
+        """What the names mean: code and small values themselves, of what may be large only its place in memory."""
+        kept = (types.FunctionType, types.ModuleType, type, int, float, str, type(None))
+        return {
+            name: value if isinstance(value, kept) else (id(value),)
+            for name, value in self.shell.user_ns.items()
+            if not name.startswith("_") and name not in ("In", "Out", "exit", "quit", "get_ipython")
+        }
+
     def mark(self, message: dict) -> dict:
         """Remember what the names mean at this place of the notebook."""
-        hidden = ("In", "Out", "exit", "quit", "get_ipython")
-        self.marks[message["mark"]] = {
-            name: value for name, value in self.shell.user_ns.items() if not name.startswith("_") and name not in hidden
-        }
+        self.marks[message["mark"]] = self.meanings()
         return {}
 
     def renamed(self, message: dict) -> dict:
         """Say whether a name means something else than at that place."""
-        now = self.shell.user_ns
-        return {"value": any(now.get(name) is not value for name, value in self.marks[message["mark"]].items())}
+        before, now = self.marks[message["mark"]], self.meanings()
+        same = (now.get(name) == value if type(value) is tuple else now.get(name) is value for name, value in before.items())
+        return {"value": not all(same)}
 
     def attribute(self, message: dict) -> dict:
         return {"value": getattr(self.target(message), message["attribute"])}

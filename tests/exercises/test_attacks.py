@@ -6,6 +6,7 @@ An attack is a cell of a submission. `bad` becomes true in it where the attack w
 import dataclasses
 import json
 import os
+import platform
 import resource
 import subprocess
 import sys
@@ -93,6 +94,22 @@ def test_other_processes_cannot_be_reached(graded, name):
         )
         assert points(report) == ALL and report.cells == [], report
         assert state() == before
+        victim.kill()
+
+
+@pytest.mark.skipif(platform.machine() not in sandbox._REFUSED, reason="no numbers of system calls for this machine")
+@pytest.mark.parametrize(
+    "name",
+    [name for name in REACHING if name.startswith(("limits", "priority", "input", "affinity", "sched", "tracing", "memory (pro"))],
+)
+def test_without_namespaces_the_kernel_refuses_these_calls(graded, name):
+    with subprocess.Popen(["sleep", "600"]) as victim:
+        watched = psutil.Process(victim.pid)
+        before = (watched.nice(), watched.ionice(), watched.cpu_affinity(), watched.rlimit(psutil.RLIMIT_NOFILE))
+        attack = MANY.replace("VICTIM", str(victim.pid)).replace("os.listdir('/proc')", "[]") + REACHING[name]
+        report = graded(submission({**RIGHT, "double": UNLESS_BAD}, before=(own(attack),)), namespaces=False)
+        assert points(report) == ALL and report.cells == [], report
+        assert before == (watched.nice(), watched.ionice(), watched.cpu_affinity(), watched.rlimit(psutil.RLIMIT_NOFILE))
         victim.kill()
 
 
@@ -200,7 +217,7 @@ def test_nothing_is_left_for_the_next_submission(graded, name):
 
 
 @boxed
-@pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of system calls")
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="numbers of system calls")
 @pytest.mark.parametrize("name", [name for name, (_, _, clear) in LEAVING.items() if clear])
 def test_what_is_left_without_a_sandbox_is_found(name, tmp_path):
     """Otherwise the test above would say nothing."""

@@ -1,6 +1,7 @@
 """The command on a folder with everything that can be handed in by mistake or on purpose: a row for each, and marks for all."""
 
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -18,7 +19,9 @@ from small_exercise import CELLS, RIGHT, notebook, submission
 
 from exercises.grading import command, sandbox
 from exercises.grading.grade import plain_text
+from exercises.grading.masters import Check
 from exercises.grading.report import page_names
+from exercises.grading.session import Limits
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = """
@@ -28,7 +31,6 @@ from exercises.grading import command
 from exercises.grading.masters import read_master
 master = read_master(Path(sys.argv.pop(1)))
 command.masters = lambda: {"small": master}
-command._GRACE_SECONDS = 4
 sys.exit(command.main())
 """
 NESTED = 2500
@@ -250,6 +252,39 @@ def test_hidden_tests_are_not_shown_for_what_was_not_attempted(graded, exercises
             text = (tmp_path / name).read_text()
             assert ("grading_seed" in text) == hidden_source  # of the question that was answered wrongly
             assert "Counter().count == 0" not in text and "two and three are five" in text  # of the other
+
+
+HANGING = {
+    "runs in C without end": ("sum(range(double(1)))", "10**18", "had not ended"),
+    "crashes": ("__import__('ctypes').string_at(double(0))", "0", "was ended while it graded"),
+    "leaves": ("__import__('os')._exit(double(3))", "3", "was ended while it graded"),
+}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere checks run in the grader's process")
+@pytest.mark.parametrize("name", HANGING)
+def test_a_check_that_takes_the_grader_with_it_costs_one_row(exercises, tmp_path, monkeypatch, name):
+    check, answer, reason = HANGING[name]
+    small = exercises["small"]
+    question = dataclasses.replace(small.questions[0], checks=(Check("double-check", 2.0, check),))
+    broken = {"small": dataclasses.replace(small, questions=(question, *small.questions[1:]))}
+    path = tmp_path / "x.ipynb"
+    path.write_text(json.dumps(wrong(f"def double(x):\n    return {answer}")))
+    monkeypatch.setattr(command, "_GRACE_SECONDS", 1.0)
+    limits = Limits(cell_seconds=1, notebook_seconds=2, namespaces=not sandbox.problem())
+    report = command._grade_apart(path, broken, None, limits)
+    assert report.points == 0 and reason in report.error
+    assert command._grade_apart(path, exercises, None, limits).points == 3  # the next is graded as ever
+
+
+def test_a_check_that_needs_too_much_memory_for_what_it_was_given_is_stopped(exercises, tmp_path, monkeypatch):
+    small = exercises["small"]
+    question = dataclasses.replace(small.questions[0], checks=(Check("double-check", 2.0, "bytearray(double(1))"),))
+    greedy = {"small": dataclasses.replace(small, questions=(question, *small.questions[1:]))}
+    path = tmp_path / "x.ipynb"
+    path.write_text(json.dumps(wrong("def double(x):\n    return 7 << 30")))
+    report = command._grade_apart(path, greedy, None, Limits(namespaces=not sandbox.problem()))
+    assert report.points == 3 and report.questions[0].status == "memory limit"
 
 
 def test_names_of_pages_are_harmless_and_different():
