@@ -3,6 +3,7 @@
 An attack is a cell of a submission. `bad` becomes true in it where the attack works; the answer below it is then wrong.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -224,7 +225,7 @@ def test_what_is_left_without_a_sandbox_is_found(name, tmp_path):
     leave, find, clear = LEAVING[name]
     if "keys" in name or "POSIX" in name and "queues" in name:
         pytest.skip("needs a kernel and a library that have them")
-    script = "import ctypes, os, signal, socket, struct, sys, time\n" + LIBC + leave + "\n"
+    script = "import ctypes, os, signal, socket, struct, sys, time\n" + LIBC + leave + "\n# 5EC4E7"
     search = "import ctypes, os, signal, socket, struct, sys, time\n" + LIBC + find + f"\nprint(found)\n{clear}"
     first = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, stdout=subprocess.DEVNULL, start_new_session=True)
     first.wait(20)
@@ -232,8 +233,9 @@ def test_what_is_left_without_a_sandbox_is_found(name, tmp_path):
         assert subprocess.run([sys.executable, "-c", search], cwd=tmp_path, capture_output=True, text=True).stdout == "True\n"
     finally:
         for process in psutil.process_iter():
-            if process.pid > first.pid and "5EC4E7" in " ".join(process.cmdline() if process.status() != "zombie" else []):
-                process.kill()
+            with contextlib.suppress(psutil.Error):
+                if process.pid > first.pid and "5EC4E7" in " ".join(process.cmdline()):
+                    process.kill()
 
 
 # ---------------------------------------------------------------- memory
