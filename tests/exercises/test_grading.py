@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from small_exercise import RIGHT, points, submission
 from exercises.grading import command, sandbox
 from exercises.grading.grade import grade
 from exercises.grading.masters import Check
+from exercises.grading.session import Limits
 
 ALL, FIRST, NONE = {"double": 2, "counter": 3}, {"double": 2, "counter": 0}, {"double": 0, "counter": 0}
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="orphans are adopted on Linux only")
@@ -90,7 +92,7 @@ def test_a_function_that_goes_wrong_when_called_costs_only_its_own_question(grad
 
 def test_the_notebook_has_a_time_limit_of_its_own(graded):
     start = time.monotonic()
-    report = graded(submission(RIGHT, *["while True: pass"] * 9), notebook_seconds=5)
+    report = graded(submission(RIGHT, before=("while True: pass",) * 9), notebook_seconds=5)
     assert report.points < 5 and time.monotonic() - start < 15
     assert {q.status for q in report.questions} == {"time limit"}
 
@@ -103,7 +105,11 @@ def test_no_process_is_left_behind(graded):
     sandbox.adopt_orphans()
     before = processes()
     assert (
-        points(graded(submission(RIGHT, daemon, "import subprocess\nsubprocess.Popen(['sleep', '600'], start_new_session=True)")))
+        points(
+            graded(
+                submission(RIGHT, before=(daemon, "import subprocess\nsubprocess.Popen(['sleep', '600'], start_new_session=True)"))
+            )
+        )
         == ALL
     )
     time.sleep(0.2)
@@ -120,7 +126,7 @@ def test_what_the_grading_process_has_started_itself_is_let_live(graded):
             time.sleep(0.05)
         (theirs,) = psutil.Process(ours.pid).children()
         daemon = "import subprocess\nsubprocess.Popen(['sleep', '601'], start_new_session=True)"
-        assert points(graded(submission(RIGHT, daemon))) == ALL
+        assert points(graded(submission(RIGHT, before=(daemon,)))) == ALL
         assert ours.poll() is None and theirs.is_running()
         assert not [child for child in psutil.Process().children(recursive=True) if child.cmdline() == ["sleep", "601"]]
     finally:
@@ -134,7 +140,7 @@ def test_a_fork_bomb_is_stopped(graded):
     bomb = (
         "import os, time\nfor _ in range(200):\n    if os.fork() == 0:\n        time.sleep(60)\n        os._exit(0)\ntime.sleep(60)"
     )
-    report = graded(submission(RIGHT, bomb))
+    report = graded(submission(RIGHT, before=(bomb,)))
     assert points(report) == ALL and report.cells[0]["status"] in ("stopped", "time limit")
 
 
@@ -184,7 +190,7 @@ def test_a_notebook_without_metadata_is_graded_when_the_exercise_is_named(tmp_pa
     path = tmp_path / "bare.ipynb"
     path.write_text(json.dumps(book))
     assert "name the exercise" in grade(path, exercises).error
-    assert grade(path, exercises, "small").points == 5
+    assert grade(path, exercises, "small", Limits(namespaces=not sandbox.problem())).points == 5
 
 
 ATTACKS = {
@@ -224,7 +230,7 @@ def test_tampering_gains_nothing(graded, name):
 
 @pytest.mark.parametrize("name", [n for n in ATTACKS if n.startswith(("strips", "patches builtins"))])
 def test_a_right_answer_beside_an_attack_is_still_graded(graded, name):
-    assert points(graded(submission(RIGHT, ATTACKS[name]))) == ALL
+    assert points(graded(submission(RIGHT, before=(ATTACKS[name],)))) == ALL
 
 
 def test_hidden_inputs_differ_from_run_to_run(graded):
@@ -258,17 +264,18 @@ def test_the_master_cannot_be_read_by_the_submission(graded, exercises, tmp_path
     assert points(graded(submission({"double": walk + "def double(x):\n    return 2 * x if not n else x"}))) == FIRST
 
 
-@pytest.mark.skipif(sandbox.landlock_version() < 6, reason="needs Landlock with scopes (Linux 6.12)")
+@landlocked
 def test_the_grader_cannot_be_signaled_or_reached(graded):
     kill = (
-        "import os, signal\ntry:\n    os.kill(os.getppid(), signal.SIGKILL)\n    ok = False\n"
-        "except PermissionError:\n    ok = True\n"
+        "import os, signal\ntry:\n    ok = os.getppid() == 0  # in namespaces of its own it has no parent\n"
+        "    ok or os.kill(os.getppid(), signal.SIGKILL)\nexcept PermissionError:\n    ok = True\n"
     )
-    net = (
-        "import socket\ntry:\n    socket.create_connection(('127.0.0.1', 9), timeout=1)\n"
-        "    ok = False\nexcept PermissionError:\n    pass\nexcept OSError:\n    ok = False\n"
-    )
-    assert points(graded(submission({"double": kill + net + "def double(x):\n    return 2 * x if ok else x"}))) == FIRST
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        net = (
+            f"import socket\ntry:\n    socket.create_connection(('127.0.0.1', {server.getsockname()[1]}), timeout=1)\n"
+            "    ok = False\nexcept OSError:\n    pass\n"
+        )
+        assert points(graded(submission({"double": kill + net + "def double(x):\n    return 2 * x if ok else x"}))) == FIRST
 
 
 def test_the_only_socket_of_a_submission_is_its_connection(graded):
