@@ -32,6 +32,7 @@ SECONDS = {
     "tests/exercises/test_master_01_data.py": 75,
     "tests/data/test_repetition.py": 55,
     "tests/data/test_quality.py": 50,
+    "tests/exercises/test_attacks.py": 65,
     "tests/exercises": 40,
     "tests/training": 35,
     "tests/end_to_end": 35,

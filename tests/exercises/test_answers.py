@@ -46,6 +46,12 @@ def test_a_change_is_seen_in_calls_of_methods_and_of_what_was_returned(exercises
     assert "the call changes argument 1 (items) in place" in check.reason
 
 
+def test_a_function_can_be_given_another_function_of_the_submission(exercises, graded):
+    with_check(exercises, "assert double(double, 3) == 6 and double(double(1, None), 2) == 4")
+    source = "def double(f, x):\n    return (lambda f, x: 2 * x) if x is None else 2 * x if callable(f) else None"
+    assert points(graded(submission({**RIGHT, "double": source}))) == ALL
+
+
 def test_what_a_function_may_change_is_let_pass(exercises, graded):
     with_check(exercises, "x = torch.ones(3)\nassert torch.equal(double(x), 2 * x) and double([1]) == [1, 1]")
     for source in (

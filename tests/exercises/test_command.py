@@ -10,6 +10,7 @@ import pytest
 
 from exercises.grading.command import main
 from exercises.grading.masters import masters, student_text, tag, with_answers
+from exercises.grading.sandbox import problem
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "02_tokenization"  # its checks take milliseconds, so that a short time limit is long enough
@@ -37,6 +38,7 @@ def graded(tmp_path_factory):
     hand_in("late/tampering.ipynb", {"utf8": EQUAL_TO_EVERYTHING})
     (folder / "=essay.ipynb").write_text("Dear teacher,")
     command = [sys.executable, "-m", "exercises.grading", str(folder), "--cell-seconds", "10", "--no-hidden-source"]
+    command += ["--unsafe-without-namespaces"] if problem() else []
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout, folder.parent / "graded"
@@ -84,6 +86,8 @@ def test_feedback_explains_escapes_and_keeps_hidden_tests_out(graded):
         (["nowhere"], "is not a folder"),
         (["tests", "--exercise", "42_nothing"], "there is no exercise"),
         (["tests/exercises"], "holds no file"),
+        (["exercises/student", "--out", "README.md/graded"], "cannot be written"),
+        (["exercises/student", "--out", "README.md"], "cannot be written"),
         (["tests", "--only", "softmax"], "Unrecognized options"),
         (["tests", "--first-failure"], "Unrecognized options"),
     ],
