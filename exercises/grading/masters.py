@@ -150,16 +150,25 @@ def write_students() -> list[Path]:
     return paths
 
 
-def mutants(name: str) -> dict[str, dict[str, str]]:
-    """The wrong answers beside a master: question -> name of the mistake -> source of the solution cell."""
-    path = MASTERS / f"{name}_mutants.py"
+def _answers(path: Path) -> dict[str, dict[str, str]]:
+    """The cells `# %% question: title` of a file: question -> title -> source of the solution cell."""
     parts = re.split(r"^# %% *(.+?): *(.+)$", path.read_text(encoding="utf-8"), flags=re.M)[1:]
     found: dict[str, dict[str, str]] = {}
-    for question, mistake, source in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
-        if mistake in found.setdefault(question.strip(), {}):
-            raise ValueError(f"{path.name}: two mutants of {question} are called {mistake!r}")
-        found[question.strip()][mistake.strip()] = source.strip("\n")
+    for question, title, source in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+        if title.strip() in found.setdefault(question.strip(), {}):
+            raise ValueError(f"{path.name}: two answers to {question} are called {title!r}")
+        found[question.strip()][title.strip()] = source.strip("\n")
     return found
+
+
+def mutants(name: str) -> dict[str, dict[str, str]]:
+    """The wrong answers beside a master: question -> name of the mistake -> source of the solution cell."""
+    return _answers(MASTERS / f"{name}_mutants.py")
+
+
+def alternatives(name: str) -> dict[str, dict[str, str]]:
+    """The right answers beside a master that are not its own: question -> what differs -> source of the solution cell."""
+    return _answers(MASTERS / f"{name}_alternatives.py")
 
 
 def with_answers(name: str, answers: dict[str, str]) -> nbformat.NotebookNode:

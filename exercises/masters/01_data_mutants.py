@@ -181,6 +181,172 @@ def decode(data: list[int], charset: str | None = None) -> tuple[str, str]:
     return "".join(signs), "windows-1252"
 
 
+# %% decode: plain ASCII is read as ASCII, the name that was declared
+def decode(data: list[int], charset: str | None = None) -> tuple[str, str]:
+    """The text of the bytes, and the encoding in which they were read."""
+    raw, western = bytes(data), "windows-1252 cp1252 iso-8859-1 latin-1 latin1".split()
+    for mark, name in ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
+        if raw.startswith(mark):
+            return raw[len(mark) :].decode(name, "replace"), name
+    for name in ((charset or "").strip().lower(), "utf-8"):
+        if name and name not in western:
+            try:
+                "".encode(name)  # raises for an unknown name, even if there are no bytes
+                return raw.decode(name), name
+            except (LookupError, ValueError):
+                pass
+    signs = (bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in raw)
+    return "".join(signs), "windows-1252"
+
+
+# %% decode: only blanks are stripped from the name
+def decode(data: list[int], charset: str | None = None) -> tuple[str, str]:
+    """The text of the bytes, and the encoding in which they were read."""
+    raw, western = bytes(data), "windows-1252 cp1252 iso-8859-1 latin-1 latin1 ascii us-ascii".split()
+    for mark, name in ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
+        if raw.startswith(mark):
+            return raw[len(mark) :].decode(name, "replace"), name
+    for name in ((charset or "").strip(" ").lower(), "utf-8"):
+        if name and name not in western:
+            try:
+                "".encode(name)  # raises for an unknown name, even if there are no bytes
+                return raw.decode(name), name
+            except (LookupError, ValueError):
+                pass
+    signs = (bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in raw)
+    return "".join(signs), "windows-1252"
+
+
+# %% decode: every mark at the beginning is taken off, not one
+def decode(data: list[int], charset: str | None = None) -> tuple[str, str]:
+    """The text of the bytes, and the encoding in which they were read."""
+    raw, western = bytes(data), "windows-1252 cp1252 iso-8859-1 latin-1 latin1 ascii us-ascii".split()
+    for mark, name in ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
+        if raw.startswith(mark):
+            return raw[len(mark) :].decode(name, "replace").lstrip("\ufeff"), name
+    for name in ((charset or "").strip().lower(), "utf-8"):
+        if name and name not in western:
+            try:
+                "".encode(name)  # raises for an unknown name, even if there are no bytes
+                return raw.decode(name), name
+            except (LookupError, ValueError):
+                pass
+    signs = (bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in raw)
+    return "".join(signs), "windows-1252"
+
+
+# %% decode: bytes that are U+FFFD in the page are taken for bad ones
+def decode(data: list[int], charset: str | None = None) -> tuple[str, str]:
+    """The text of the bytes, and the encoding in which they were read."""
+    raw, western = bytes(data), "windows-1252 cp1252 iso-8859-1 latin-1 latin1 ascii us-ascii".split()
+    for mark, name in ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
+        if raw.startswith(mark):
+            return raw[len(mark) :].decode(name, "replace"), name
+    for name in ((charset or "").strip().lower(), "utf-8"):
+        if name and name not in western:
+            try:
+                "".encode(name)  # raises for an unknown name, even if there are no bytes
+                text = raw.decode(name, "replace")
+                if "\ufffd" not in text:
+                    return text, name
+            except (LookupError, ValueError):
+                pass
+    signs = (bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in raw)
+    return "".join(signs), "windows-1252"
+
+
+# %% decode: codecs that give no text are tried, too
+def decode(data: list[int], charset: str | None = None) -> tuple[str, str]:
+    """The text of the bytes, and the encoding in which they were read."""
+    import codecs
+
+    raw, western = bytes(data), "windows-1252 cp1252 iso-8859-1 latin-1 latin1 ascii us-ascii".split()
+    for mark, name in ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
+        if raw.startswith(mark):
+            return raw[len(mark) :].decode(name, "replace"), name
+    for name in ((charset or "").strip().lower(), "utf-8"):
+        if name and name not in western:
+            try:
+                codecs.lookup(name)  # raises for an unknown name, even if there are no bytes
+                return codecs.decode(raw, name), name
+            except (LookupError, ValueError):
+                pass
+    signs = (bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in raw)
+    return "".join(signs), "windows-1252"
+
+
+# %% decode: a name with a NUL in it is an error
+def decode(data: list[int], charset: str | None = None) -> tuple[str, str]:
+    """The text of the bytes, and the encoding in which they were read."""
+    raw, western = bytes(data), "windows-1252 cp1252 iso-8859-1 latin-1 latin1 ascii us-ascii".split()
+    for mark, name in ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
+        if raw.startswith(mark):
+            return raw[len(mark) :].decode(name, "replace"), name
+    for name in ((charset or "").strip().lower(), "utf-8"):
+        if name and name not in western:
+            try:
+                "".encode(name)  # raises for an unknown name, even if there are no bytes
+                return raw.decode(name), name
+            except (LookupError, UnicodeError):
+                pass
+    signs = (bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in raw)
+    return "".join(signs), "windows-1252"
+
+
+# %% decode: without bytes every name is believed
+def decode(data: list[int], charset: str | None = None) -> tuple[str, str]:
+    """The text of the bytes, and the encoding in which they were read."""
+    raw, western = bytes(data), "windows-1252 cp1252 iso-8859-1 latin-1 latin1 ascii us-ascii".split()
+    for mark, name in ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
+        if raw.startswith(mark):
+            return raw[len(mark) :].decode(name, "replace"), name
+    for name in ((charset or "").strip().lower(), "utf-8"):
+        if name and name not in western:
+            try:
+                return raw.decode(name), name
+            except (LookupError, ValueError):
+                pass
+    signs = (bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in raw)
+    return "".join(signs), "windows-1252"
+
+
+# %% decode: the four bytes of a UTF-32 mark are known, too
+def decode(data: list[int], charset: str | None = None) -> tuple[str, str]:
+    """The text of the bytes, and the encoding in which they were read."""
+    raw, western = bytes(data), "windows-1252 cp1252 iso-8859-1 latin-1 latin1 ascii us-ascii".split()
+    for mark, name in ((b"\xff\xfe\x00\x00", "utf-32-le"), (b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
+        if raw.startswith(mark):
+            return raw[len(mark) :].decode(name, "replace"), name
+    for name in ((charset or "").strip().lower(), "utf-8"):
+        if name and name not in western:
+            try:
+                "".encode(name)  # raises for an unknown name, even if there are no bytes
+                return raw.decode(name), name
+            except (LookupError, ValueError):
+                pass
+    signs = (bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in raw)
+    return "".join(signs), "windows-1252"
+
+
+# %% decode: the mark is deleted from the caller's list
+def decode(data: list[int], charset: str | None = None) -> tuple[str, str]:
+    """The text of the bytes, and the encoding in which they were read."""
+    raw, western = bytes(data), "windows-1252 cp1252 iso-8859-1 latin-1 latin1 ascii us-ascii".split()
+    for mark, name in ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
+        if raw.startswith(mark):
+            del data[: len(mark)]
+            return bytes(data).decode(name, "replace"), name
+    for name in ((charset or "").strip().lower(), "utf-8"):
+        if name and name not in western:
+            try:
+                "".encode(name)  # raises for an unknown name, even if there are no bytes
+                return raw.decode(name), name
+            except (LookupError, ValueError):
+                pass
+    signs = (bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in raw)
+    return "".join(signs), "windows-1252"
+
+
 # %% gopher: quality is a matter of length: more than 50 words
 def gopher(text: str, words: list[str]) -> str | None:
     """The name of the first broken rule, or None."""
@@ -417,6 +583,397 @@ def gopher(text: str, words: list[str]) -> str | None:
     return "stop words" if len(stop_words & set(words)) < 2 else None
 
 
+# %% gopher: lines are cut at line feeds, so that a final one makes an empty line
+def gopher(text: str, words: list[str]) -> str | None:
+    """The name of the first broken rule, or None."""
+    stop_words = {"the", "be", "to", "of", "and", "that", "have", "with"}
+    proper = [word for word in words if any(map(str.isalnum, word))]
+    if not 50 <= len(proper) <= 100_000:
+        return "word count"
+    if not 3 <= sum(map(len, proper)) / len(proper) <= 10:
+        return "mean word length"
+    if text.count("#") / len(words) > 0.1:
+        return "hash signs per word"
+    if (text.count("...") + text.count("…")) / len(words) > 0.1:
+        return "ellipses per word"
+    lines = text.split("\n")
+    if sum(line.strip().startswith(("•", "-")) for line in lines) / len(lines) > 0.9:
+        return "bullet lines"
+    if sum(line.strip().endswith(("...", "…")) for line in lines) / len(lines) > 0.3:
+        return "lines ending in an ellipsis"
+    if sum(any(map(str.isalpha, word)) for word in words) / len(words) < 0.8:
+        return "alphabetic words"
+    return "stop words" if len(stop_words & set(words)) < 2 else None
+
+
+# %% gopher: only line feeds end a line, and a final one is dropped
+def gopher(text: str, words: list[str]) -> str | None:
+    """The name of the first broken rule, or None."""
+    stop_words = {"the", "be", "to", "of", "and", "that", "have", "with"}
+    proper = [word for word in words if any(map(str.isalnum, word))]
+    if not 50 <= len(proper) <= 100_000:
+        return "word count"
+    if not 3 <= sum(map(len, proper)) / len(proper) <= 10:
+        return "mean word length"
+    if text.count("#") / len(words) > 0.1:
+        return "hash signs per word"
+    if (text.count("...") + text.count("…")) / len(words) > 0.1:
+        return "ellipses per word"
+    lines = text.removesuffix("\n").split("\n")
+    if sum(line.strip().startswith(("•", "-")) for line in lines) / len(lines) > 0.9:
+        return "bullet lines"
+    if sum(line.strip().endswith(("...", "…")) for line in lines) / len(lines) > 0.3:
+        return "lines ending in an ellipsis"
+    if sum(any(map(str.isalpha, word)) for word in words) / len(words) < 0.8:
+        return "alphabetic words"
+    return "stop words" if len(stop_words & set(words)) < 2 else None
+
+
+# %% gopher: 100,000 words are too many
+def gopher(text: str, words: list[str]) -> str | None:
+    """The name of the first broken rule, or None."""
+    stop_words = {"the", "be", "to", "of", "and", "that", "have", "with"}
+    proper = [word for word in words if any(map(str.isalnum, word))]
+    if not 50 <= len(proper) < 100_000:
+        return "word count"
+    if not 3 <= sum(map(len, proper)) / len(proper) <= 10:
+        return "mean word length"
+    if text.count("#") / len(words) > 0.1:
+        return "hash signs per word"
+    if (text.count("...") + text.count("…")) / len(words) > 0.1:
+        return "ellipses per word"
+    lines = text.splitlines() or [""]
+    if sum(line.strip().startswith(("•", "-")) for line in lines) / len(lines) > 0.9:
+        return "bullet lines"
+    if sum(line.strip().endswith(("...", "…")) for line in lines) / len(lines) > 0.3:
+        return "lines ending in an ellipsis"
+    if sum(any(map(str.isalpha, word)) for word in words) / len(words) < 0.8:
+        return "alphabetic words"
+    return "stop words" if len(stop_words & set(words)) < 2 else None
+
+
+# %% gopher: the upper limit is of all words, marks included
+def gopher(text: str, words: list[str]) -> str | None:
+    """The name of the first broken rule, or None."""
+    stop_words = {"the", "be", "to", "of", "and", "that", "have", "with"}
+    proper = [word for word in words if any(map(str.isalnum, word))]
+    if len(proper) < 50 or len(words) > 100_000:
+        return "word count"
+    if not 3 <= sum(map(len, proper)) / len(proper) <= 10:
+        return "mean word length"
+    if text.count("#") / len(words) > 0.1:
+        return "hash signs per word"
+    if (text.count("...") + text.count("…")) / len(words) > 0.1:
+        return "ellipses per word"
+    lines = text.splitlines() or [""]
+    if sum(line.strip().startswith(("•", "-")) for line in lines) / len(lines) > 0.9:
+        return "bullet lines"
+    if sum(line.strip().endswith(("...", "…")) for line in lines) / len(lines) > 0.3:
+        return "lines ending in an ellipsis"
+    if sum(any(map(str.isalpha, word)) for word in words) / len(words) < 0.8:
+        return "alphabetic words"
+    return "stop words" if len(stop_words & set(words)) < 2 else None
+
+
+# %% gopher: the list of stop words ends before with
+def gopher(text: str, words: list[str]) -> str | None:
+    """The name of the first broken rule, or None."""
+    stop_words = {"the", "be", "to", "of", "and", "that", "have"}
+    proper = [word for word in words if any(map(str.isalnum, word))]
+    if not 50 <= len(proper) <= 100_000:
+        return "word count"
+    if not 3 <= sum(map(len, proper)) / len(proper) <= 10:
+        return "mean word length"
+    if text.count("#") / len(words) > 0.1:
+        return "hash signs per word"
+    if (text.count("...") + text.count("…")) / len(words) > 0.1:
+        return "ellipses per word"
+    lines = text.splitlines() or [""]
+    if sum(line.strip().startswith(("•", "-")) for line in lines) / len(lines) > 0.9:
+        return "bullet lines"
+    if sum(line.strip().endswith(("...", "…")) for line in lines) / len(lines) > 0.3:
+        return "lines ending in an ellipsis"
+    if sum(any(map(str.isalpha, word)) for word in words) / len(words) < 0.8:
+        return "alphabetic words"
+    return "stop words" if len(stop_words & set(words)) < 2 else None
+
+
+# %% gopher: is stands for be in the list of stop words
+def gopher(text: str, words: list[str]) -> str | None:
+    """The name of the first broken rule, or None."""
+    stop_words = {"the", "is", "to", "of", "and", "that", "have", "with"}
+    proper = [word for word in words if any(map(str.isalnum, word))]
+    if not 50 <= len(proper) <= 100_000:
+        return "word count"
+    if not 3 <= sum(map(len, proper)) / len(proper) <= 10:
+        return "mean word length"
+    if text.count("#") / len(words) > 0.1:
+        return "hash signs per word"
+    if (text.count("...") + text.count("…")) / len(words) > 0.1:
+        return "ellipses per word"
+    lines = text.splitlines() or [""]
+    if sum(line.strip().startswith(("•", "-")) for line in lines) / len(lines) > 0.9:
+        return "bullet lines"
+    if sum(line.strip().endswith(("...", "…")) for line in lines) / len(lines) > 0.3:
+        return "lines ending in an ellipsis"
+    if sum(any(map(str.isalpha, word)) for word in words) / len(words) < 0.8:
+        return "alphabetic words"
+    return "stop words" if len(stop_words & set(words)) < 2 else None
+
+
+# %% gopher: stop words are found inside of marks
+def gopher(text: str, words: list[str]) -> str | None:
+    """The name of the first broken rule, or None."""
+    stop_words = {"the", "be", "to", "of", "and", "that", "have", "with"}
+    proper = [word for word in words if any(map(str.isalnum, word))]
+    if not 50 <= len(proper) <= 100_000:
+        return "word count"
+    if not 3 <= sum(map(len, proper)) / len(proper) <= 10:
+        return "mean word length"
+    if text.count("#") / len(words) > 0.1:
+        return "hash signs per word"
+    if (text.count("...") + text.count("…")) / len(words) > 0.1:
+        return "ellipses per word"
+    lines = text.splitlines() or [""]
+    if sum(line.strip().startswith(("•", "-")) for line in lines) / len(lines) > 0.9:
+        return "bullet lines"
+    if sum(line.strip().endswith(("...", "…")) for line in lines) / len(lines) > 0.3:
+        return "lines ending in an ellipsis"
+    if sum(any(map(str.isalpha, word)) for word in words) / len(words) < 0.8:
+        return "alphabetic words"
+    return "stop words" if len(stop_words & {word.strip(".,;:!?") for word in words}) < 2 else None
+
+
+# %% gopher: an asterisk is a bullet, too
+def gopher(text: str, words: list[str]) -> str | None:
+    """The name of the first broken rule, or None."""
+    stop_words = {"the", "be", "to", "of", "and", "that", "have", "with"}
+    proper = [word for word in words if any(map(str.isalnum, word))]
+    if not 50 <= len(proper) <= 100_000:
+        return "word count"
+    if not 3 <= sum(map(len, proper)) / len(proper) <= 10:
+        return "mean word length"
+    if text.count("#") / len(words) > 0.1:
+        return "hash signs per word"
+    if (text.count("...") + text.count("…")) / len(words) > 0.1:
+        return "ellipses per word"
+    lines = text.splitlines() or [""]
+    if sum(line.strip().startswith(("•", "-", "*")) for line in lines) / len(lines) > 0.9:
+        return "bullet lines"
+    if sum(line.strip().endswith(("...", "…")) for line in lines) / len(lines) > 0.3:
+        return "lines ending in an ellipsis"
+    if sum(any(map(str.isalpha, word)) for word in words) / len(words) < 0.8:
+        return "alphabetic words"
+    return "stop words" if len(stop_words & set(words)) < 2 else None
+
+
+# %% gopher: hash signs are counted as words
+def gopher(text: str, words: list[str]) -> str | None:
+    """The name of the first broken rule, or None."""
+    stop_words = {"the", "be", "to", "of", "and", "that", "have", "with"}
+    proper = [word for word in words if any(map(str.isalnum, word))]
+    if not 50 <= len(proper) <= 100_000:
+        return "word count"
+    if not 3 <= sum(map(len, proper)) / len(proper) <= 10:
+        return "mean word length"
+    if words.count("#") / len(words) > 0.1:
+        return "hash signs per word"
+    if (text.count("...") + text.count("…")) / len(words) > 0.1:
+        return "ellipses per word"
+    lines = text.splitlines() or [""]
+    if sum(line.strip().startswith(("•", "-")) for line in lines) / len(lines) > 0.9:
+        return "bullet lines"
+    if sum(line.strip().endswith(("...", "…")) for line in lines) / len(lines) > 0.3:
+        return "lines ending in an ellipsis"
+    if sum(any(map(str.isalpha, word)) for word in words) / len(words) < 0.8:
+        return "alphabetic words"
+    return "stop words" if len(stop_words & set(words)) < 2 else None
+
+
+# %% gopher: signs are counted in the words, not in the text
+def gopher(text: str, words: list[str]) -> str | None:
+    """The name of the first broken rule, or None."""
+    stop_words = {"the", "be", "to", "of", "and", "that", "have", "with"}
+    proper = [word for word in words if any(map(str.isalnum, word))]
+    if not 50 <= len(proper) <= 100_000:
+        return "word count"
+    if not 3 <= sum(map(len, proper)) / len(proper) <= 10:
+        return "mean word length"
+    if " ".join(words).count("#") / len(words) > 0.1:
+        return "hash signs per word"
+    if sum(word.count("...") + word.count("…") for word in words) / len(words) > 0.1:
+        return "ellipses per word"
+    lines = text.splitlines() or [""]
+    if sum(line.strip().startswith(("•", "-")) for line in lines) / len(lines) > 0.9:
+        return "bullet lines"
+    if sum(line.strip().endswith(("...", "…")) for line in lines) / len(lines) > 0.3:
+        return "lines ending in an ellipsis"
+    if sum(any(map(str.isalpha, word)) for word in words) / len(words) < 0.8:
+        return "alphabetic words"
+    return "stop words" if len(stop_words & set(words)) < 2 else None
+
+
+# %% gopher: a word has one ellipsis at most
+def gopher(text: str, words: list[str]) -> str | None:
+    """The name of the first broken rule, or None."""
+    stop_words = {"the", "be", "to", "of", "and", "that", "have", "with"}
+    proper = [word for word in words if any(map(str.isalnum, word))]
+    if not 50 <= len(proper) <= 100_000:
+        return "word count"
+    if not 3 <= sum(map(len, proper)) / len(proper) <= 10:
+        return "mean word length"
+    if text.count("#") / len(words) > 0.1:
+        return "hash signs per word"
+    if sum("..." in word or "…" in word for word in words) / len(words) > 0.1:
+        return "ellipses per word"
+    lines = text.splitlines() or [""]
+    if sum(line.strip().startswith(("•", "-")) for line in lines) / len(lines) > 0.9:
+        return "bullet lines"
+    if sum(line.strip().endswith(("...", "…")) for line in lines) / len(lines) > 0.3:
+        return "lines ending in an ellipsis"
+    if sum(any(map(str.isalpha, word)) for word in words) / len(words) < 0.8:
+        return "alphabetic words"
+    return "stop words" if len(stop_words & set(words)) < 2 else None
+
+
+# %% gopher: six dots are one ellipsis
+def gopher(text: str, words: list[str]) -> str | None:
+    """The name of the first broken rule, or None."""
+    stop_words = {"the", "be", "to", "of", "and", "that", "have", "with"}
+    proper = [word for word in words if any(map(str.isalnum, word))]
+    if not 50 <= len(proper) <= 100_000:
+        return "word count"
+    if not 3 <= sum(map(len, proper)) / len(proper) <= 10:
+        return "mean word length"
+    if text.count("#") / len(words) > 0.1:
+        return "hash signs per word"
+    if len(re.findall(r"\.{3,}|…", text)) / len(words) > 0.1:
+        return "ellipses per word"
+    lines = text.splitlines() or [""]
+    if sum(line.strip().startswith(("•", "-")) for line in lines) / len(lines) > 0.9:
+        return "bullet lines"
+    if sum(line.strip().endswith(("...", "…")) for line in lines) / len(lines) > 0.3:
+        return "lines ending in an ellipsis"
+    if sum(any(map(str.isalpha, word)) for word in words) / len(words) < 0.8:
+        return "alphabetic words"
+    return "stop words" if len(stop_words & set(words)) < 2 else None
+
+
+# %% gopher: letters are those of English
+def gopher(text: str, words: list[str]) -> str | None:
+    """The name of the first broken rule, or None."""
+    stop_words = {"the", "be", "to", "of", "and", "that", "have", "with"}
+    proper = [word for word in words if any(map(str.isalnum, word))]
+    if not 50 <= len(proper) <= 100_000:
+        return "word count"
+    if not 3 <= sum(map(len, proper)) / len(proper) <= 10:
+        return "mean word length"
+    if text.count("#") / len(words) > 0.1:
+        return "hash signs per word"
+    if (text.count("...") + text.count("…")) / len(words) > 0.1:
+        return "ellipses per word"
+    lines = text.splitlines() or [""]
+    if sum(line.strip().startswith(("•", "-")) for line in lines) / len(lines) > 0.9:
+        return "bullet lines"
+    if sum(line.strip().endswith(("...", "…")) for line in lines) / len(lines) > 0.3:
+        return "lines ending in an ellipsis"
+    if sum(bool(re.search("[A-Za-z]", word)) for word in words) / len(words) < 0.8:
+        return "alphabetic words"
+    return "stop words" if len(stop_words & set(words)) < 2 else None
+
+
+# %% gopher: an underscore makes a word proper
+def gopher(text: str, words: list[str]) -> str | None:
+    """The name of the first broken rule, or None."""
+    stop_words = {"the", "be", "to", "of", "and", "that", "have", "with"}
+    proper = [word for word in words if re.search(r"\w", word)]
+    if not 50 <= len(proper) <= 100_000:
+        return "word count"
+    if not 3 <= sum(map(len, proper)) / len(proper) <= 10:
+        return "mean word length"
+    if text.count("#") / len(words) > 0.1:
+        return "hash signs per word"
+    if (text.count("...") + text.count("…")) / len(words) > 0.1:
+        return "ellipses per word"
+    lines = text.splitlines() or [""]
+    if sum(line.strip().startswith(("•", "-")) for line in lines) / len(lines) > 0.9:
+        return "bullet lines"
+    if sum(line.strip().endswith(("...", "…")) for line in lines) / len(lines) > 0.3:
+        return "lines ending in an ellipsis"
+    if sum(any(map(str.isalpha, word)) for word in words) / len(words) < 0.8:
+        return "alphabetic words"
+    return "stop words" if len(stop_words & set(words)) < 2 else None
+
+
+# %% gopher: letters and digits of proper words are those of ASCII
+def gopher(text: str, words: list[str]) -> str | None:
+    """The name of the first broken rule, or None."""
+    stop_words = {"the", "be", "to", "of", "and", "that", "have", "with"}
+    proper = [word for word in words if re.search("[A-Za-z0-9]", word)]
+    if not 50 <= len(proper) <= 100_000:
+        return "word count"
+    if not 3 <= sum(map(len, proper)) / len(proper) <= 10:
+        return "mean word length"
+    if text.count("#") / len(words) > 0.1:
+        return "hash signs per word"
+    if (text.count("...") + text.count("…")) / len(words) > 0.1:
+        return "ellipses per word"
+    lines = text.splitlines() or [""]
+    if sum(line.strip().startswith(("•", "-")) for line in lines) / len(lines) > 0.9:
+        return "bullet lines"
+    if sum(line.strip().endswith(("...", "…")) for line in lines) / len(lines) > 0.3:
+        return "lines ending in an ellipsis"
+    if sum(any(map(str.isalpha, word)) for word in words) / len(words) < 0.8:
+        return "alphabetic words"
+    return "stop words" if len(stop_words & set(words)) < 2 else None
+
+
+# %% gopher: the marks at a word are not part of its length
+def gopher(text: str, words: list[str]) -> str | None:
+    """The name of the first broken rule, or None."""
+    stop_words = {"the", "be", "to", "of", "and", "that", "have", "with"}
+    proper = [word for word in words if any(map(str.isalnum, word))]
+    if not 50 <= len(proper) <= 100_000:
+        return "word count"
+    if not 3 <= sum(len(word.strip(".,;:!?")) for word in proper) / len(proper) <= 10:
+        return "mean word length"
+    if text.count("#") / len(words) > 0.1:
+        return "hash signs per word"
+    if (text.count("...") + text.count("…")) / len(words) > 0.1:
+        return "ellipses per word"
+    lines = text.splitlines() or [""]
+    if sum(line.strip().startswith(("•", "-")) for line in lines) / len(lines) > 0.9:
+        return "bullet lines"
+    if sum(line.strip().endswith(("...", "…")) for line in lines) / len(lines) > 0.3:
+        return "lines ending in an ellipsis"
+    if sum(any(map(str.isalpha, word)) for word in words) / len(words) < 0.8:
+        return "alphabetic words"
+    return "stop words" if len(stop_words & set(words)) < 2 else None
+
+
+# %% gopher: hash signs are asked for before the mean length
+def gopher(text: str, words: list[str]) -> str | None:
+    """The name of the first broken rule, or None."""
+    stop_words = {"the", "be", "to", "of", "and", "that", "have", "with"}
+    proper = [word for word in words if any(map(str.isalnum, word))]
+    if not 50 <= len(proper) <= 100_000:
+        return "word count"
+    if text.count("#") / len(words) > 0.1:
+        return "hash signs per word"
+    if not 3 <= sum(map(len, proper)) / len(proper) <= 10:
+        return "mean word length"
+    if (text.count("...") + text.count("…")) / len(words) > 0.1:
+        return "ellipses per word"
+    lines = text.splitlines() or [""]
+    if sum(line.strip().startswith(("•", "-")) for line in lines) / len(lines) > 0.9:
+        return "bullet lines"
+    if sum(line.strip().endswith(("...", "…")) for line in lines) / len(lines) > 0.3:
+        return "lines ending in an ellipsis"
+    if sum(any(map(str.isalpha, word)) for word in words) / len(words) < 0.8:
+        return "alphabetic words"
+    return "stop words" if len(stop_words & set(words)) < 2 else None
+
+
 # %% repetition: overlapping duplicates are counted twice
 def repetition(text: str, words: list[str], n: int) -> tuple[float, float]:
     """Characters in the top n-gram and in duplicate n-grams, per character."""
@@ -566,6 +1123,159 @@ def repetition(text: str, words: list[str], n: int) -> tuple[float, float]:
         else:
             seen.add(ngrams[place])
             place += 1
+    return counts[first] * len(" ".join(first)) / len(text), duplicate / len(text)
+
+
+# %% repetition: n-grams are compared as text, joined by spaces
+def repetition(text: str, words: list[str], n: int) -> tuple[float, float]:
+    """Characters in the top n-gram and in duplicate n-grams, per character."""
+    if len(words) < n or not text:
+        return 0.0, 0.0
+    ngrams = [" ".join(words[start : start + n]) for start in range(len(words) - n + 1)]
+    counts = collections.Counter(ngrams)
+    first = max(counts, key=counts.get)
+    seen, duplicate, place = set(), 0, 0
+    while place < len(ngrams):
+        if ngrams[place] in seen:
+            duplicate += sum(map(len, words[place : place + n]))
+            place += n
+        else:
+            seen.add(ngrams[place])
+            place += 1
+    return counts[first] * len(first) / len(text), duplicate / len(text)
+
+
+# %% repetition: capitals do not matter
+def repetition(text: str, words: list[str], n: int) -> tuple[float, float]:
+    """Characters in the top n-gram and in duplicate n-grams, per character."""
+    if len(words) < n or not text:
+        return 0.0, 0.0
+    ngrams = [tuple(map(str.lower, words[start : start + n])) for start in range(len(words) - n + 1)]
+    counts = collections.Counter(ngrams)
+    first = max(counts, key=counts.get)
+    seen, duplicate, place = set(), 0, 0
+    while place < len(ngrams):
+        if ngrams[place] in seen:
+            duplicate += sum(map(len, ngrams[place]))
+            place += n
+        else:
+            seen.add(ngrams[place])
+            place += 1
+    return counts[first] * len(" ".join(first)) / len(text), duplicate / len(text)
+
+
+# %% repetition: the divisor is the number of bytes
+def repetition(text: str, words: list[str], n: int) -> tuple[float, float]:
+    """Characters in the top n-gram and in duplicate n-grams, per character."""
+    if len(words) < n or not text:
+        return 0.0, 0.0
+    ngrams = [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
+    counts = collections.Counter(ngrams)
+    first = max(counts, key=counts.get)
+    seen, duplicate, place = set(), 0, 0
+    while place < len(ngrams):
+        if ngrams[place] in seen:
+            duplicate += sum(map(len, ngrams[place]))
+            place += n
+        else:
+            seen.add(ngrams[place])
+            place += 1
+    return counts[first] * len(" ".join(first)) / len(text.encode()), duplicate / len(text.encode())
+
+
+# %% repetition: only a list without words is taken for empty
+def repetition(text: str, words: list[str], n: int) -> tuple[float, float]:
+    """Characters in the top n-gram and in duplicate n-grams, per character."""
+    if len(words) < n:
+        return 0.0, 0.0
+    ngrams = [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
+    counts = collections.Counter(ngrams)
+    first = max(counts, key=counts.get)
+    seen, duplicate, place = set(), 0, 0
+    while place < len(ngrams):
+        if ngrams[place] in seen:
+            duplicate += sum(map(len, ngrams[place]))
+            place += n
+        else:
+            seen.add(ngrams[place])
+            place += 1
+    return counts[first] * len(" ".join(first)) / len(text), duplicate / len(text)
+
+
+# %% repetition: exactly n words are too few
+def repetition(text: str, words: list[str], n: int) -> tuple[float, float]:
+    """Characters in the top n-gram and in duplicate n-grams, per character."""
+    if len(words) <= n or not text:
+        return 0.0, 0.0
+    ngrams = [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
+    counts = collections.Counter(ngrams)
+    first = max(counts, key=counts.get)
+    seen, duplicate, place = set(), 0, 0
+    while place < len(ngrams):
+        if ngrams[place] in seen:
+            duplicate += sum(map(len, ngrams[place]))
+            place += n
+        else:
+            seen.add(ngrams[place])
+            place += 1
+    return counts[first] * len(" ".join(first)) / len(text), duplicate / len(text)
+
+
+# %% repetition: the divisor is the text without white space around it
+def repetition(text: str, words: list[str], n: int) -> tuple[float, float]:
+    """Characters in the top n-gram and in duplicate n-grams, per character."""
+    if len(words) < n or not text:
+        return 0.0, 0.0
+    text = text.strip() or text
+    ngrams = [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
+    counts = collections.Counter(ngrams)
+    first = max(counts, key=counts.get)
+    seen, duplicate, place = set(), 0, 0
+    while place < len(ngrams):
+        if ngrams[place] in seen:
+            duplicate += sum(map(len, ngrams[place]))
+            place += n
+        else:
+            seen.add(ngrams[place])
+            place += 1
+    return counts[first] * len(" ".join(first)) / len(text), duplicate / len(text)
+
+
+# %% repetition: the walk calls itself for each word
+def repetition(text: str, words: list[str], n: int) -> tuple[float, float]:
+    """Characters in the top n-gram and in duplicate n-grams, per character."""
+    if len(words) < n or not text:
+        return 0.0, 0.0
+    ngrams = [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
+    counts = collections.Counter(ngrams)
+    first = max(counts, key=counts.get)
+    seen = set()
+
+    def walk(place):
+        if place >= len(ngrams):
+            return 0
+        if ngrams[place] in seen:
+            return sum(map(len, ngrams[place])) + walk(place + n)
+        seen.add(ngrams[place])
+        return walk(place + 1)
+
+    return counts[first] * len(" ".join(first)) / len(text), walk(0) / len(text)
+
+
+# %% repetition: the words of duplicates are taken out of the caller's list
+def repetition(text: str, words: list[str], n: int) -> tuple[float, float]:
+    """Characters in the top n-gram and in duplicate n-grams, per character."""
+    if len(words) < n or not text:
+        return 0.0, 0.0
+    ngrams = [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
+    counts = collections.Counter(ngrams)
+    first = max(counts, key=counts.get)
+    seen, duplicate = set(), 0
+    while len(words) >= n:
+        head = tuple(words[:n])
+        duplicate += sum(map(len, head)) * (head in seen)
+        del words[: n if head in seen else 1]
+        seen.add(head)
     return counts[first] * len(" ".join(first)) / len(text), duplicate / len(text)
 
 
@@ -810,6 +1520,123 @@ def similarity(
     return len(a & b) / len(a | b)
 
 
+# %% minhash: casefold instead of lower, which rewrites ß
+def minhash(text: str, permutations: list[tuple[int, int]], n: int = 5) -> list[int]:
+    """For each permutation (a, b) the smallest mapped hash of the text's shingles."""
+    words = re.findall(r"\w+", text.casefold())
+    hashes = set()
+    for start in range(max(1, len(words) - n + 1) if words else 0):
+        shingle = " ".join(words[start : start + n]).encode()
+        hashes.add(int.from_bytes(hashlib.sha1(shingle).digest()[:4], "little"))
+    return [min(((a * h + b) % 2**32 for h in hashes), default=2**32 - 1) for a, b in permutations]
+
+
+def similarity(first: str, second: str, permutations: list[tuple[int, int]], n: int = 5) -> float:
+    """The share of places in which the signatures of two texts agree."""
+    if not re.search(r"\w", first) or not re.search(r"\w", second):
+        return 0.0
+    places = zip(minhash(first, permutations, n), minhash(second, permutations, n))
+    return sum(one == other for one, other in places) / len(permutations)
+
+
+# %% minhash: the text is normalized first, so that an accent joins its letter
+def minhash(text: str, permutations: list[tuple[int, int]], n: int = 5) -> list[int]:
+    """For each permutation (a, b) the smallest mapped hash of the text's shingles."""
+    import unicodedata
+
+    words = re.findall(r"\w+", unicodedata.normalize("NFC", text.lower()))
+    hashes = set()
+    for start in range(max(1, len(words) - n + 1) if words else 0):
+        shingle = " ".join(words[start : start + n]).encode()
+        hashes.add(int.from_bytes(hashlib.sha1(shingle).digest()[:4], "little"))
+    return [min(((a * h + b) % 2**32 for h in hashes), default=2**32 - 1) for a, b in permutations]
+
+
+def similarity(first: str, second: str, permutations: list[tuple[int, int]], n: int = 5) -> float:
+    """The share of places in which the signatures of two texts agree."""
+    if not re.search(r"\w", first) or not re.search(r"\w", second):
+        return 0.0
+    places = zip(minhash(first, permutations, n), minhash(second, permutations, n))
+    return sum(one == other for one, other in places) / len(permutations)
+
+
+# %% minhash: the signature is kept by permutation, so that equal ones share a place
+def minhash(text: str, permutations: list[tuple[int, int]], n: int = 5) -> list[int]:
+    """For each permutation (a, b) the smallest mapped hash of the text's shingles."""
+    words = re.findall(r"\w+", text.lower())
+    hashes = set()
+    for start in range(max(1, len(words) - n + 1) if words else 0):
+        shingle = " ".join(words[start : start + n]).encode()
+        hashes.add(int.from_bytes(hashlib.sha1(shingle).digest()[:4], "little"))
+    signature = {(a, b): min(((a * h + b) % 2**32 for h in hashes), default=2**32 - 1) for a, b in permutations}
+    return list(signature.values())
+
+
+def similarity(first: str, second: str, permutations: list[tuple[int, int]], n: int = 5) -> float:
+    """The share of places in which the signatures of two texts agree."""
+    if not re.search(r"\w", first) or not re.search(r"\w", second):
+        return 0.0
+    places = zip(minhash(first, permutations, n), minhash(second, permutations, n))
+    return sum(one == other for one, other in places) / len(permutations)
+
+
+# %% minhash: a signature of greatest numbers is taken for a text without words
+def minhash(text: str, permutations: list[tuple[int, int]], n: int = 5) -> list[int]:
+    """For each permutation (a, b) the smallest mapped hash of the text's shingles."""
+    words = re.findall(r"\w+", text.lower())
+    hashes = set()
+    for start in range(max(1, len(words) - n + 1) if words else 0):
+        shingle = " ".join(words[start : start + n]).encode()
+        hashes.add(int.from_bytes(hashlib.sha1(shingle).digest()[:4], "little"))
+    return [min(((a * h + b) % 2**32 for h in hashes), default=2**32 - 1) for a, b in permutations]
+
+
+def similarity(first: str, second: str, permutations: list[tuple[int, int]], n: int = 5) -> float:
+    """The share of places in which the signatures of two texts agree."""
+    one, other = minhash(first, permutations, n), minhash(second, permutations, n)
+    if [2**32 - 1] * len(permutations) in (one, other):
+        return 0.0
+    return sum(map(int.__eq__, one, other)) / len(permutations)
+
+
+# %% minhash: the similarity is 0 only if both texts have no words
+def minhash(text: str, permutations: list[tuple[int, int]], n: int = 5) -> list[int]:
+    """For each permutation (a, b) the smallest mapped hash of the text's shingles."""
+    words = re.findall(r"\w+", text.lower())
+    hashes = set()
+    for start in range(max(1, len(words) - n + 1) if words else 0):
+        shingle = " ".join(words[start : start + n]).encode()
+        hashes.add(int.from_bytes(hashlib.sha1(shingle).digest()[:4], "little"))
+    return [min(((a * h + b) % 2**32 for h in hashes), default=2**32 - 1) for a, b in permutations]
+
+
+def similarity(first: str, second: str, permutations: list[tuple[int, int]], n: int = 5) -> float:
+    """The share of places in which the signatures of two texts agree."""
+    if not re.search(r"\w", first) and not re.search(r"\w", second):
+        return 0.0
+    places = zip(minhash(first, permutations, n), minhash(second, permutations, n))
+    return sum(one == other for one, other in places) / len(permutations)
+
+
+# %% minhash: a text of underscores has no words
+def minhash(text: str, permutations: list[tuple[int, int]], n: int = 5) -> list[int]:
+    """For each permutation (a, b) the smallest mapped hash of the text's shingles."""
+    words = re.findall(r"\w+", text.lower())
+    hashes = set()
+    for start in range(max(1, len(words) - n + 1) if words else 0):
+        shingle = " ".join(words[start : start + n]).encode()
+        hashes.add(int.from_bytes(hashlib.sha1(shingle).digest()[:4], "little"))
+    return [min(((a * h + b) % 2**32 for h in hashes), default=2**32 - 1) for a, b in permutations]
+
+
+def similarity(first: str, second: str, permutations: list[tuple[int, int]], n: int = 5) -> float:
+    """The share of places in which the signatures of two texts agree."""
+    if not all(any(map(str.isalnum, text)) for text in (first, second)):
+        return 0.0
+    places = zip(minhash(first, permutations, n), minhash(second, permutations, n))
+    return sum(one == other for one, other in places) / len(permutations)
+
+
 # %% bands: one equal number is enough
 def candidate_pairs(signatures: Tensor, bands: int, rows: int) -> list[tuple[int, int]]:
     """All pairs (i, j), i < j, of documents that agree in some band, ascending."""
@@ -930,6 +1757,120 @@ def candidate_pairs(signatures: Tensor, bands: int, rows: int) -> list[tuple[int
     return [tuple(pair) for pair in agree.nonzero().tolist()]
 
 
+# %% bands: the numbers of a band are joined as text
+def candidate_pairs(signatures: Tensor, bands: int, rows: int) -> list[tuple[int, int]]:
+    """All pairs (i, j), i < j, of documents that agree in some band, ascending."""
+    P = signatures.shape[1]
+    if bands * rows > P:
+        raise ValueError(f"{bands} x {rows} = {bands * rows} numbers needed, not {P}")
+    pairs = set()
+    for band in range(bands):
+        buckets = collections.defaultdict(list)
+        part = signatures[:, band * rows : (band + 1) * rows].tolist()
+        for document, key in enumerate("".join(map(str, row)) for row in part):
+            pairs.update((earlier, document) for earlier in buckets[key])
+            buckets[key].append(document)
+    return sorted(pairs)
+
+
+# %% bands: the hash of a band stands for it
+def candidate_pairs(signatures: Tensor, bands: int, rows: int) -> list[tuple[int, int]]:
+    """All pairs (i, j), i < j, of documents that agree in some band, ascending."""
+    P = signatures.shape[1]
+    if bands * rows > P:
+        raise ValueError(f"{bands} x {rows} = {bands * rows} numbers needed, not {P}")
+    pairs = set()
+    for band in range(bands):
+        buckets = collections.defaultdict(list)
+        part = signatures[:, band * rows : (band + 1) * rows].tolist()
+        for document, key in enumerate(map(hash, map(tuple, part))):
+            pairs.update((earlier, document) for earlier in buckets[key])
+            buckets[key].append(document)
+    return sorted(pairs)
+
+
+# %% bands: the numbers of a band are the digits of one to the base 1000
+def candidate_pairs(signatures: Tensor, bands: int, rows: int) -> list[tuple[int, int]]:
+    """All pairs (i, j), i < j, of documents that agree in some band, ascending."""
+    P = signatures.shape[1]
+    if bands * rows > P:
+        raise ValueError(f"{bands} x {rows} = {bands * rows} numbers needed, not {P}")
+    pairs = set()
+    for band in range(bands):
+        buckets = collections.defaultdict(list)
+        part = signatures[:, band * rows : (band + 1) * rows].tolist()
+        for document, key in enumerate(sum(x * 1000**k for k, x in enumerate(row)) for row in part):
+            pairs.update((earlier, document) for earlier in buckets[key])
+            buckets[key].append(document)
+    return sorted(pairs)
+
+
+# %% bands: numbers are cut to 32 bits
+def candidate_pairs(signatures: Tensor, bands: int, rows: int) -> list[tuple[int, int]]:
+    """All pairs (i, j), i < j, of documents that agree in some band, ascending."""
+    P = signatures.shape[1]
+    if bands * rows > P:
+        raise ValueError(f"{bands} x {rows} = {bands * rows} numbers needed, not {P}")
+    pairs = set()
+    for band in range(bands):
+        buckets = collections.defaultdict(list)
+        part = signatures[:, band * rows : (band + 1) * rows].int().tolist()
+        for document, key in enumerate(map(tuple, part)):
+            pairs.update((earlier, document) for earlier in buckets[key])
+            buckets[key].append(document)
+    return sorted(pairs)
+
+
+# %% bands: without documents nothing is refused
+def candidate_pairs(signatures: Tensor, bands: int, rows: int) -> list[tuple[int, int]]:
+    """All pairs (i, j), i < j, of documents that agree in some band, ascending."""
+    P = signatures.shape[1]
+    if len(signatures) and bands * rows > P:
+        raise ValueError(f"{bands} x {rows} = {bands * rows} numbers needed, not {P}")
+    pairs = set()
+    for band in range(bands):
+        buckets = collections.defaultdict(list)
+        part = signatures[:, band * rows : (band + 1) * rows].tolist()
+        for document, key in enumerate(map(tuple, part)):
+            pairs.update((earlier, document) for earlier in buckets[key])
+            buckets[key].append(document)
+    return sorted(pairs)
+
+
+# %% bands: the bands are made different by adding to the caller's tensor
+def candidate_pairs(signatures: Tensor, bands: int, rows: int) -> list[tuple[int, int]]:
+    """All pairs (i, j), i < j, of documents that agree in some band, ascending."""
+    P = signatures.shape[1]
+    if bands * rows > P:
+        raise ValueError(f"{bands} x {rows} = {bands * rows} numbers needed, not {P}")
+    pairs = set()
+    for band in range(bands):
+        buckets = collections.defaultdict(list)
+        part = signatures[:, band * rows : (band + 1) * rows]
+        part += band  # so that equal numbers in other bands differ
+        part = part.tolist()
+        for document, key in enumerate(map(tuple, part)):
+            pairs.update((earlier, document) for earlier in buckets[key])
+            buckets[key].append(document)
+    return sorted(pairs)
+
+
+# %% bands: the numbers are taken to lie one behind the other
+def candidate_pairs(signatures: Tensor, bands: int, rows: int) -> list[tuple[int, int]]:
+    """All pairs (i, j), i < j, of documents that agree in some band, ascending."""
+    P = signatures.shape[1]
+    if bands * rows > P:
+        raise ValueError(f"{bands} x {rows} = {bands * rows} numbers needed, not {P}")
+    pairs = set()
+    for band in range(bands):
+        buckets = collections.defaultdict(list)
+        part = signatures.as_strided((len(signatures), rows), (P, 1), band * rows).tolist()
+        for document, key in enumerate(map(tuple, part)):
+            pairs.update((earlier, document) for earlier in buckets[key])
+            buckets[key].append(document)
+    return sorted(pairs)
+
+
 # %% clusters: copies of copies are not joined
 def cluster_labels(pairs: list[tuple[int, int]], n: int) -> list[int]:
     """For each of n documents the smallest number in its cluster."""
@@ -1048,6 +1989,83 @@ def cluster_labels(pairs: list[tuple[int, int]], n: int) -> list[int]:
     return [find(document) for document in range(n)]
 
 
+# %% clusters: union find, whose find calls itself along a chain
+def cluster_labels(pairs: list[tuple[int, int]], n: int) -> list[int]:
+    """For each of n documents the smallest number in its cluster."""
+    parent = list(range(n))
+
+    def find(document: int) -> int:
+        if parent[document] != document:
+            parent[document] = find(parent[document])
+        return parent[document]
+
+    for pair in pairs:
+        if outside := [number for number in pair if not 0 <= number < n]:
+            raise ValueError(f"there is no document {outside[0]}: n is {n}")
+        small, large = sorted(map(find, pair))
+        parent[large] = small
+    return [find(document) for document in range(n)]
+
+
+# %% clusters: only the second number of a pair is compared with n
+def cluster_labels(pairs: list[tuple[int, int]], n: int) -> list[int]:
+    """For each of n documents the smallest number in its cluster."""
+    parent = list(range(n))
+
+    def find(document: int) -> int:
+        while parent[document] != document:
+            parent[document] = parent[parent[document]]
+            document = parent[document]
+        return document
+
+    for pair in pairs:
+        if outside := [number for number in pair if number < 0] or [number for number in pair[1:] if number >= n]:
+            raise ValueError(f"there is no document {outside[0]}: n is {n}")
+        small, large = sorted(map(find, pair))
+        parent[large] = small
+    return [find(document) for document in range(n)]
+
+
+# %% clusters: the caller's list is used up
+def cluster_labels(pairs: list[tuple[int, int]], n: int) -> list[int]:
+    """For each of n documents the smallest number in its cluster."""
+    parent = list(range(n))
+
+    def find(document: int) -> int:
+        while parent[document] != document:
+            parent[document] = parent[parent[document]]
+            document = parent[document]
+        return document
+
+    while pairs:
+        pair = pairs.pop()
+        if outside := [number for number in pair if not 0 <= number < n]:
+            raise ValueError(f"there is no document {outside[0]}: n is {n}")
+        small, large = sorted(map(find, pair))
+        parent[large] = small
+    return [find(document) for document in range(n)]
+
+
+# %% clusters: the caller's pairs are sorted
+def cluster_labels(pairs: list[tuple[int, int]], n: int) -> list[int]:
+    """For each of n documents the smallest number in its cluster."""
+    parent = list(range(n))
+
+    def find(document: int) -> int:
+        while parent[document] != document:
+            parent[document] = parent[parent[document]]
+            document = parent[document]
+        return document
+
+    pairs.sort()
+    for pair in pairs:
+        if outside := [number for number in pair if not 0 <= number < n]:
+            raise ValueError(f"there is no document {outside[0]}: n is {n}")
+        small, large = sorted(map(find, pair))
+        parent[large] = small
+    return [find(document) for document in range(n)]
+
+
 # %% mask: versions with five numbers lose four of them
 def mask(text: str) -> tuple[str, int, int]:
     """The text without addresses, the number of e-mail and of IPv4 addresses."""
@@ -1130,6 +2148,138 @@ def mask(text: str) -> tuple[str, int, int]:
     address = rf"(?<![\w.]){number}(?:\.{number}){{3}}(?!\w|\.\w)"
     text, emails = re.subn(email, "[email]", text)
     text, addresses = re.subn(address, "[ip]", text)
+    return text, emails, addresses
+
+
+# %% mask: two hyphens in a row do not belong to a label
+def mask(text: str) -> tuple[str, int, int]:
+    """The text without addresses, the number of e-mail and of IPv4 addresses."""
+    label = "[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*"
+    email = rf"(?<![\w%+])[\w%+][\w%+.-]*@(?:{label}\.)+[A-Za-z]{{2,}}(?![\w-]|\.\w)"
+    number = "(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
+    address = rf"(?<![\w.]){number}(?:\.{number}){{3}}(?!\w|\.\w)"
+    text, emails = re.subn(email, "[email]", text, flags=re.ASCII)
+    text, addresses = re.subn(address, "[ip]", text, flags=re.ASCII)
+    return text, emails, addresses
+
+
+# %% mask: a label may end with a hyphen
+def mask(text: str) -> tuple[str, int, int]:
+    """The text without addresses, the number of e-mail and of IPv4 addresses."""
+    label = "[A-Za-z0-9][A-Za-z0-9-]*"
+    email = rf"(?<![\w%+])[\w%+][\w%+.-]*@(?:{label}\.)+[A-Za-z]{{2,}}(?![\w-]|\.\w)"
+    number = "(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
+    address = rf"(?<![\w.]){number}(?:\.{number}){{3}}(?!\w|\.\w)"
+    text, emails = re.subn(email, "[email]", text, flags=re.ASCII)
+    text, addresses = re.subn(address, "[ip]", text, flags=re.ASCII)
+    return text, emails, addresses
+
+
+# %% mask: the last label has at most six letters
+def mask(text: str) -> tuple[str, int, int]:
+    """The text without addresses, the number of e-mail and of IPv4 addresses."""
+    label = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+    email = rf"(?<![\w%+])[\w%+][\w%+.-]*@(?:{label}\.)+[A-Za-z]{{2,6}}(?![\w-]|\.\w)"
+    number = "(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
+    address = rf"(?<![\w.]){number}(?:\.{number}){{3}}(?!\w|\.\w)"
+    text, emails = re.subn(email, "[email]", text, flags=re.ASCII)
+    text, addresses = re.subn(address, "[ip]", text, flags=re.ASCII)
+    return text, emails, addresses
+
+
+# %% mask: a dot and a word may follow a domain
+def mask(text: str) -> tuple[str, int, int]:
+    """The text without addresses, the number of e-mail and of IPv4 addresses."""
+    label = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+    email = rf"(?<![\w%+])[\w%+][\w%+.-]*@(?:{label}\.)+[A-Za-z]{{2,}}(?![\w-])"
+    number = "(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
+    address = rf"(?<![\w.]){number}(?:\.{number}){{3}}(?!\w|\.\w)"
+    text, emails = re.subn(email, "[email]", text, flags=re.ASCII)
+    text, addresses = re.subn(address, "[ip]", text, flags=re.ASCII)
+    return text, emails, addresses
+
+
+# %% mask: a hyphen may follow a domain
+def mask(text: str) -> tuple[str, int, int]:
+    """The text without addresses, the number of e-mail and of IPv4 addresses."""
+    label = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+    email = rf"(?<![\w%+])[\w%+][\w%+.-]*@(?:{label}\.)+[A-Za-z]{{2,}}(?!\w|-\w|\.\w)"
+    number = "(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
+    address = rf"(?<![\w.]){number}(?:\.{number}){{3}}(?!\w|\.\w)"
+    text, emails = re.subn(email, "[email]", text, flags=re.ASCII)
+    text, addresses = re.subn(address, "[ip]", text, flags=re.ASCII)
+    return text, emails, addresses
+
+
+# %% mask: no dot may stand before the name
+def mask(text: str) -> tuple[str, int, int]:
+    """The text without addresses, the number of e-mail and of IPv4 addresses."""
+    label = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+    email = rf"(?<![\w%+.])[\w%+][\w%+.-]*@(?:{label}\.)+[A-Za-z]{{2,}}(?![\w-]|\.\w)"
+    number = "(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
+    address = rf"(?<![\w.]){number}(?:\.{number}){{3}}(?!\w|\.\w)"
+    text, emails = re.subn(email, "[email]", text, flags=re.ASCII)
+    text, addresses = re.subn(address, "[ip]", text, flags=re.ASCII)
+    return text, emails, addresses
+
+
+# %% mask: an address in a name is not seen: IPv4 is replaced first
+def mask(text: str) -> tuple[str, int, int]:
+    """The text without addresses, the number of e-mail and of IPv4 addresses."""
+    label = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+    email = rf"(?<![\w%+])[\w%+][\w%+.-]*@(?:{label}\.)+[A-Za-z]{{2,}}(?![\w-]|\.\w)"
+    number = "(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
+    address = rf"(?<![\w.]){number}(?:\.{number}){{3}}(?!\w|\.\w)"
+    text, addresses = re.subn(address, "[ip]", text, flags=re.ASCII)
+    text, emails = re.subn(email, "[email]", text, flags=re.ASCII)
+    return text, emails, addresses
+
+
+# %% mask: placeholders are counted, also those that were in the text
+def mask(text: str) -> tuple[str, int, int]:
+    """The text without addresses, the number of e-mail and of IPv4 addresses."""
+    label = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+    email = rf"(?<![\w%+])[\w%+][\w%+.-]*@(?:{label}\.)+[A-Za-z]{{2,}}(?![\w-]|\.\w)"
+    number = "(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
+    address = rf"(?<![\w.]){number}(?:\.{number}){{3}}(?!\w|\.\w)"
+    text = re.sub(email, "[email]", text, flags=re.ASCII)
+    text = re.sub(address, "[ip]", text, flags=re.ASCII)
+    return text, text.count("[email]"), text.count("[ip]")
+
+
+# %% mask: three digits with a leading zero are no number
+def mask(text: str) -> tuple[str, int, int]:
+    """The text without addresses, the number of e-mail and of IPv4 addresses."""
+    label = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+    email = rf"(?<![\w%+])[\w%+][\w%+.-]*@(?:{label}\.)+[A-Za-z]{{2,}}(?![\w-]|\.\w)"
+    number = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[0-9]?[0-9])"
+    address = rf"(?<![\w.]){number}(?:\.{number}){{3}}(?!\w|\.\w)"
+    text, emails = re.subn(email, "[email]", text, flags=re.ASCII)
+    text, addresses = re.subn(address, "[ip]", text, flags=re.ASCII)
+    return text, emails, addresses
+
+
+# %% mask: an underscore may stand before an IPv4 address
+def mask(text: str) -> tuple[str, int, int]:
+    """The text without addresses, the number of e-mail and of IPv4 addresses."""
+    label = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+    email = rf"(?<![\w%+])[\w%+][\w%+.-]*@(?:{label}\.)+[A-Za-z]{{2,}}(?![\w-]|\.\w)"
+    number = "(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
+    address = rf"(?<![A-Za-z0-9.]){number}(?:\.{number}){{3}}(?!\w|\.\w)"
+    text, emails = re.subn(email, "[email]", text, flags=re.ASCII)
+    text, addresses = re.subn(address, "[ip]", text, flags=re.ASCII)
+    return text, emails, addresses
+
+
+# %% mask: an underscore may stand behind an IPv4 address
+def mask(text: str) -> tuple[str, int, int]:
+    """The text without addresses, the number of e-mail and of IPv4 addresses."""
+    label = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+    email = rf"(?<![\w%+])[\w%+][\w%+.-]*@(?:{label}\.)+[A-Za-z]{{2,}}(?![\w-]|\.\w)"
+    number = "(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
+    address = rf"(?<![\w.]){number}(?:\.{number}){{3}}(?![A-Za-z0-9]|\.\w)"
+    text, emails = re.subn(email, "[email]", text, flags=re.ASCII)
+    text, addresses = re.subn(address, "[ip]", text, flags=re.ASCII)
     return text, emails, addresses
 
 
@@ -1277,6 +2427,79 @@ def loss_and_gradient(
     return loss, gradient, slope
 
 
+# %% logistic: the gradient of the penalty is taken in the caller's weights
+def loss_and_gradient(
+    texts: list[list[int]], labels: list[int], w: Tensor, b: float, penalty: float
+) -> tuple[float, Tensor, float]:
+    """The loss, its gradient for w [D], and its derivative for b."""
+    loss, slope, weights = penalty / 2 * w.square().sum().item(), 0.0, w.clone()
+    gradient = w.mul_(penalty)
+    for buckets, y in zip(texts, labels):
+        index = torch.tensor(buckets, dtype=torch.int64)
+        z = b + weights[index].sum().item()
+        small = math.exp(-abs(z))
+        p = 1 / (1 + small) if z >= 0 else small / (1 + small)
+        loss += (max(z, 0) - y * z + math.log1p(small)) / len(texts)
+        error = torch.full((len(buckets),), (p - y) / len(texts), dtype=w.dtype)
+        gradient.index_add_(0, index, error)
+        slope += (p - y) / len(texts)
+    return loss, gradient, slope
+
+
+# %% logistic: dimensions of size 1 are squeezed away
+def loss_and_gradient(
+    texts: list[list[int]], labels: list[int], w: Tensor, b: float, penalty: float
+) -> tuple[float, Tensor, float]:
+    """The loss, its gradient for w [D], and its derivative for b."""
+    gradient, slope, loss = penalty * w, 0.0, penalty / 2 * w.square().sum().item()
+    for buckets, y in zip(texts, labels):
+        index = torch.tensor(buckets, dtype=torch.int64)
+        z = b + w[index].sum().item()
+        small = math.exp(-abs(z))
+        p = 1 / (1 + small) if z >= 0 else small / (1 + small)
+        loss += (max(z, 0) - y * z + math.log1p(small)) / len(texts)
+        error = torch.full((len(buckets),), (p - y) / len(texts), dtype=w.dtype)
+        gradient.index_add_(0, index, error)
+        slope += (p - y) / len(texts)
+    return loss, gradient.squeeze(), slope
+
+
+# %% logistic: small losses of the label 0 are rounded away
+def loss_and_gradient(
+    texts: list[list[int]], labels: list[int], w: Tensor, b: float, penalty: float
+) -> tuple[float, Tensor, float]:
+    """The loss, its gradient for w [D], and its derivative for b."""
+    gradient, slope, loss = penalty * w, 0.0, penalty / 2 * w.square().sum().item()
+    for buckets, y in zip(texts, labels):
+        index = torch.tensor(buckets, dtype=torch.int64)
+        z = b + w[index].sum().item()
+        small = math.exp(-abs(z))
+        p = 1 / (1 + small) if z >= 0 else small / (1 + small)
+        loss += (max(z, 0) - y * z + (math.log1p(small) if y else math.log(1 + small))) / len(texts)
+        error = torch.full((len(buckets),), (p - y) / len(texts), dtype=w.dtype)
+        gradient.index_add_(0, index, error)
+        slope += (p - y) / len(texts)
+    return loss, gradient, slope
+
+
+# %% logistic: the weights are taken to lie one behind the other
+def loss_and_gradient(
+    texts: list[list[int]], labels: list[int], w: Tensor, b: float, penalty: float
+) -> tuple[float, Tensor, float]:
+    """The loss, its gradient for w [D], and its derivative for b."""
+    gradient, slope, loss = penalty * w, 0.0, penalty / 2 * w.square().sum().item()
+    for buckets, y in zip(texts, labels):
+        index = torch.tensor(buckets, dtype=torch.int64)
+        z = b + w.as_strided(w.shape, (1,))[index].sum().item()
+        small = math.exp(-abs(z))
+        p = 1 / (1 + small) if z >= 0 else small / (1 + small)
+        loss += (max(z, 0) - y * z + math.log1p(small)) / len(texts)
+        error = torch.full((len(buckets),), (p - y) / len(texts), dtype=w.dtype)
+        gradient.index_add_(0, index, error)
+        slope += (p - y) / len(texts)
+    return loss, gradient, slope
+
+
 # %% threshold: equal scores are split
 def smallest_threshold(
     scores: list[float], labels: list[int], precision: float
@@ -1384,3 +2607,71 @@ def smallest_threshold(
         if removed and sum(removed) / len(removed) >= precision:
             best = threshold
     return best
+
+
+# %% threshold: scores that are nearly equal are taken for equal
+def smallest_threshold(scores: list[float], labels: list[int], precision: float) -> float | None:
+    """The smallest score that, as a threshold, reaches the precision, or None."""
+    ranked = sorted(zip(scores, labels), key=lambda pair: pair[0], reverse=True)
+    best, right = None, 0
+    for removed, (score, label) in enumerate(ranked, start=1):
+        right += label
+        if removed < len(ranked) and math.isclose(ranked[removed][0], score):
+            continue
+        if right / removed >= precision:
+            best = score
+    return best
+
+
+# %% threshold: a precision that is nearly reached is enough
+def smallest_threshold(scores: list[float], labels: list[int], precision: float) -> float | None:
+    """The smallest score that, as a threshold, reaches the precision, or None."""
+    ranked = sorted(zip(scores, labels), key=lambda pair: pair[0], reverse=True)
+    best, right = None, 0
+    for removed, (score, label) in enumerate(ranked, start=1):
+        right += label
+        if removed < len(ranked) and ranked[removed][0] == score:
+            continue
+        if right / removed >= precision - 1e-9:
+            best = score
+    return best
+
+
+# %% threshold: without a text to remove there is no threshold
+def smallest_threshold(scores: list[float], labels: list[int], precision: float) -> float | None:
+    """The smallest score that, as a threshold, reaches the precision, or None."""
+    ranked = sorted(zip(scores, labels), key=lambda pair: pair[0], reverse=True)
+    best, right = None, 0
+    for removed, (score, label) in enumerate(ranked, start=1):
+        right += label
+        if removed < len(ranked) and ranked[removed][0] == score:
+            continue
+        if right and right / removed >= precision:
+            best = score
+    return best
+
+
+# %% threshold: a threshold of 0 is taken for none
+def smallest_threshold(scores: list[float], labels: list[int], precision: float) -> float | None:
+    """The smallest score that, as a threshold, reaches the precision, or None."""
+    ranked = sorted(zip(scores, labels), key=lambda pair: pair[0], reverse=True)
+    best, right = None, 0
+    for removed, (score, label) in enumerate(ranked, start=1):
+        right += label
+        if removed < len(ranked) and ranked[removed][0] == score:
+            continue
+        if right / removed >= precision:
+            best = score
+    return best or None
+
+
+# %% threshold: the caller's scores are sorted
+def smallest_threshold(scores: list[float], labels: list[int], precision: float) -> float | None:
+    """The smallest score that, as a threshold, reaches the precision, or None."""
+    texts = list(zip(scores, labels))
+    scores.sort()
+    for threshold in scores:
+        removed = [label for score, label in texts if score >= threshold]
+        if sum(removed) / len(removed) >= precision:
+            return threshold
+    return None

@@ -18,7 +18,7 @@ import nbformat
 import pytest
 
 from exercises.grading.grade import QuestionResult, Report, grade
-from exercises.grading.masters import MASTERS, STUDENT, Master, masters, mutants, student_text, tag
+from exercises.grading.masters import MASTERS, STUDENT, Master, alternatives, masters, mutants, student_text, tag
 from exercises.grading.sandbox import problem
 from exercises.grading.session import Limits
 
@@ -26,6 +26,7 @@ LINK = re.compile(r"\]\(([^)#:]+)[^):]*\)")  # of Markdown, to a file
 
 all_masters = cache(masters)
 mistakes_of = cache(mutants)
+others_of = cache(alternatives)
 
 
 @cache
@@ -42,6 +43,11 @@ def cases(name: str, whole: bool) -> list[tuple[str, str]]:
         for number, mistake in enumerate(found)
         if (number == 0) == whole
     ]
+
+
+def rounds(name: str) -> range:
+    """How often the whole notebook is graded until every other right answer of every question has been in it."""
+    return range(max(map(len, others_of(name).values())))
 
 
 def names_in(source: str) -> tuple[set[str], set[str]]:
@@ -127,7 +133,7 @@ class MasterTests:
 
     def test_the_master_is_complete(self):
         assert len(self.full) >= 6 and sum(map(len, mistakes_of(self.name).values())) >= 20
-        assert set(self.full) == set(mistakes_of(self.name))
+        assert set(self.full) == set(mistakes_of(self.name)) == set(others_of(self.name))
         cells = nbformat.read(MASTERS / f"{self.name}.ipynb", as_version=4).cells
         ids = [tag(cell)["grade_id"] for cell in cells]
         assert len(ids) == len(set(ids)) and all(not cell.get("outputs") for cell in cells)
@@ -150,7 +156,8 @@ class MasterTests:
         given = set().union(*(names_in(source)[0] for source in self.master.setup))
         for question in self.master.questions:
             others = {name for other in self.master.questions if other.id != question.id for name in other.names}
-            for source in (question.solution, *mistakes_of(self.name)[question.id].values()):
+            answers = (mistakes_of(self.name)[question.id], others_of(self.name)[question.id])
+            for source in (question.solution, *(source for each in answers for source in each.values())):
                 bound, read = names_in(source)
                 assert not (read - bound) & others, f"{question.id}: {sorted((read - bound) & others)}"
                 assert read <= bound | given, f"{question.id}: {sorted(read - bound - given)}"
@@ -161,6 +168,17 @@ class MasterTests:
 
     def test_the_reference_earns_the_same_for_a_question_alone(self, question, tmp_path):
         assert self.earned(tmp_path, self.reference, only=(question,)) == {question: self.full[question]}
+
+    def test_other_right_answers_earn_full_marks(self, number, tmp_path):
+        """Those number `number` of all questions at once; a question that has no further one repeats its last."""
+        chosen = {question: list(found.items())[min(number, len(found) - 1)] for question, found in others_of(self.name).items()}
+        report = self.report(tmp_path, {question: source for question, (_, source) in chosen.items()})
+        lost = {
+            chosen[each.id][0]: [check.reason for check in each.checks if check.status != "passed"]
+            for each in report.questions
+            if each.points < each.max_points
+        }
+        assert not lost
 
     def test_a_mutant_loses_points_in_its_question_and_only_there(self, question, mistake, tmp_path):
         report = self.report(tmp_path, self.reference | {question: mistakes_of(self.name)[question][mistake]})
@@ -187,5 +205,7 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
     name = metafunc.cls.name
     if "mistake" in metafunc.fixturenames:
         metafunc.parametrize(("question", "mistake"), cases(name, whole=metafunc.function.__name__.endswith("only_there")))
+    elif "number" in metafunc.fixturenames:
+        metafunc.parametrize("number", rounds(name))
     elif "question" in metafunc.fixturenames:
         metafunc.parametrize("question", mistakes_of(name))
