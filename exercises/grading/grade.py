@@ -17,7 +17,7 @@ from typing import Any
 import nbformat
 import torch
 
-from .masters import Check, Master, tag
+from .masters import Check, Master, Question, tag
 from .session import DEFAULT_LIMITS, Limits, Remote, Session, Stopped, StudentError, start_zygote
 
 _SEED_NAME = "grading_seed"
@@ -33,6 +33,7 @@ class CheckResult:
     status: str
     reason: str = ""
     hidden: bool = False  # the reason comes from the part that students do not see
+    undefined: bool = False  # it found no definition of a name
 
 
 @dataclass
@@ -68,8 +69,8 @@ class _NotASubmission(ValueError):
 
 def _read_submission(
     path: Path, exercises: dict[str, Master], exercise: str | None = None, only: Collection[str] | None = None
-) -> tuple[str, list[str]]:
-    """Return which exercise a notebook belongs to, and the sources of the cells that its author wrote, in order.
+) -> tuple[str, list[_Item]]:
+    """Return which exercise a notebook belongs to, and what is run of it, in order.
 
     With `only`, the ids of some questions, the answers to all others are left out.
 
@@ -94,52 +95,98 @@ def _read_submission(
     if exercise not in exercises:
         raise _NotASubmission(f"there is no exercise {exercise!r}")
     master = exercises[exercise]
-    not_run = {check.id for question in master.questions for check in question.checks} | master.locked
-    if only is not None:
-        not_run |= {question.id for question in master.questions} - set(only)
-    return exercise, [
-        source
-        for kind, source, grader in cells
-        if kind == "code" and source.strip() and not grader.get("grade") and str(grader.get("grade_id")) not in not_run
-    ]
+    return exercise, _items(cells, master, only)
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A step of grading: a cell of the submission's author, or the place of a check."""
+
+    source: str = ""
+    check: str = ""
+
+
+def _items(cells: list[tuple[str, str, dict]], master: Master, only: Collection[str] | None) -> list[_Item]:
+    """The cells that are run, and between them the places at which a reader would run the checks, in the notebook's order.
+
+    A check stands where the submission has it; one that was removed stands behind its question's cell. Its own text is
+    never run.
+    """
+    wanted = [question for question in master.questions if only is None or question.id in only]
+    checks = {check.id: check for question in master.questions for check in question.checks}
+    by_text = {check.visible.strip(): check.id for check in checks.values()}
+    left_out = {question.id for question in master.questions} - {question.id for question in wanted}
+    graded = {check.id for question in wanted for check in question.checks}
+    items: list[_Item] = []
+    behind: dict[str, int] = {}
+    for kind, source, grader in cells:
+        name = str(grader.get("grade_id"))
+        if kind != "code" or not source.strip() or name in left_out:
+            continue
+        if check := name if name in checks else by_text.get(source.strip()):
+            items += [_Item(check=check)] if check in graded else []
+        elif not grader.get("grade") and name not in master.locked:
+            items.append(_Item(source=source))
+            behind[name] = len(items)
+    placed = {item.check for item in items}
+    for question in sorted((q for q in wanted if q.id in behind), key=lambda q: -behind[q.id]):
+        missing = [_Item(check=check.id) for check in question.checks if check.id not in placed]
+        items[behind[question.id] : behind[question.id]] = missing
+    return items
 
 
 class _Submission:
-    """Runs a submission's cells, again without the guilty one when one of them ends the process."""
+    """Runs a submission's cells up to a place, again without the guilty one when one of them ends the process."""
 
-    def __init__(self, cells: list[str], setup: tuple[str, ...], limits: Limits):
-        self.cells, self.setup, self.limits = cells, setup, limits
+    def __init__(self, items: list[_Item], setup: tuple[str, ...], limits: Limits):
+        self.items, self.setup, self.limits = items, setup, limits
         self.end = time.monotonic() + limits.notebook_seconds
         self.skip: set[int] = set()
         self.problems: dict[int, dict[str, Any]] = {}
         self.session: Session | None = None
+        self.place = 0
+        cells = [number for number, item in enumerate(items) if item.source]
+        self.number_of = {number: count for count, number in enumerate(cells, 1)}
 
     def seconds_left(self) -> float:
         return self.end - time.monotonic()
 
-    def ready(self) -> Session:
-        """A process in which the cells have run."""
-        while self.session is None or self.session.closed.is_set():
+    def ready(self, place: int) -> Session:
+        """A process in which the cells before a place have run, and perhaps some behind it."""
+        while True:
             if self.seconds_left() <= 0:
                 raise Stopped("time limit", f"the notebook's time limit of {self.limits.notebook_seconds:g} s was reached")
-            self.session = Session(self.limits, self.seconds_left)
-            self._run_cells(self.session)
-        return self.session
+            if self.session is None or self.session.closed.is_set():
+                self.session, self.place = Session(self.limits, self.seconds_left), 0
+                for source in self.setup:
+                    self.session.request("cell", source=source)
+            if self._advance(self.session, place):
+                return self.session
 
-    def _run_cells(self, session: Session) -> None:
-        for source in self.setup:
-            session.request("cell", source=source)
-        for number, source in enumerate(self.cells):
-            if number in self.skip:
-                continue
-            try:
-                session.request("cell", source=source)
-            except Stopped as stop:
-                self.skip.add(number)
-                self.problems[number] = {"cell": number + 1, "status": stop.status, "reason": str(stop)}
-                return
-            except Exception as error:
-                self.problems[number] = {"cell": number + 1, "status": "error", "reason": _text_of(error)}
+    def _advance(self, session: Session, place: int) -> bool:
+        """Run the cells before a place. False if one of them has ended the process."""
+        while self.place < place:
+            number = self.place
+            item, self.place = self.items[number], number + 1
+            if item.check:
+                session.request("mark", mark=item.check)
+            elif number not in self.skip:
+                try:
+                    session.request("cell", source=item.source)
+                except Stopped as stop:
+                    self.skip.add(number)
+                    self._note(number, stop.status, str(stop))
+                    return False
+                except Exception as error:
+                    self._note(number, "error", _text_of(error))
+        return True
+
+    def _note(self, number: int, status: str, reason: str) -> None:
+        self.problems[number] = {"cell": self.number_of[number], "status": status, "reason": reason}
+
+    def means_something_else(self, check: str) -> bool:
+        """Whether a name means at the end of the notebook something else than where the check stands."""
+        return bool(self.ready(len(self.items)).request("renamed", mark=check)["value"])
 
     def close(self) -> None:
         if self.session is not None:
@@ -148,7 +195,7 @@ class _Submission:
 
 def _text_of(error: BaseException) -> str:
     where = getattr(error, "where", "")
-    name = "" if isinstance(error, StudentError) else f"{type(error).__name__}: "
+    name = "" if isinstance(error, StudentError) else f"{getattr(error, 'type_name', type(error).__name__)}: "
     return f"{name}{error}" + (f" (at {where})" if where else "")
 
 
@@ -156,13 +203,14 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "not enough memory" in str(error)
 
 
-def _run_check(check: Check, master: Master, submission: _Submission, seed: int, names: tuple[str, ...]) -> CheckResult:
-    """Run one check in this process, with stand-ins for what the submission defines."""
+def _run_check(check: Check, master: Master, submission: _Submission, place: int, seed: int, names: tuple[str, ...]) -> CheckResult:
+    """Run one check in this process, with stand-ins for what the submission has defined before a place."""
     result = CheckResult(check.id, 0.0, check.points, "failed")
     filename = f"<{check.id}>"
     linecache.cache[filename] = (len(check.source), None, check.source.splitlines(keepends=True), filename)
     try:
-        session = submission.ready()
+        session = submission.ready(place)
+        session.arguments_may_change = check.arguments_may_change
         space: dict[str, Any] = {"__name__": "checks"}
         for source in master.setup:
             exec(compile(source, "<setup>", "exec"), space)
@@ -184,6 +232,7 @@ def _run_check(check: Check, master: Master, submission: _Submission, seed: int,
         elif isinstance(error, AssertionError) and not hasattr(error, "remote"):
             result.reason = str(error) or "the check does not hold"
         elif isinstance(error, NameError):
+            result.undefined = True
             raised = [
                 problem for problem in submission.problems.values() if not problem["reason"].startswith("NotImplementedError")
             ]
@@ -237,7 +286,7 @@ def grade(
     """
     start = time.monotonic()
     try:
-        name, cells = _read_submission(path, exercises, exercise, only)
+        name, items = _read_submission(path, exercises, exercise, only)
     except _NotASubmission as error:
         return Report(path.name, exercise or "", error=str(error))
     master = exercises[name]
@@ -246,25 +295,67 @@ def grade(
         raise ValueError(f"{name} has no question {', '.join(map(repr, unknown))}")
     report = Report(path.name, name, max_points=math.fsum(question.points for question in questions))
     start_zygote()  # before the clock of the submission runs
-    submission = _Submission(cells, master.setup, limits)
-    seed = secrets.randbits(31)
+    submission = _Submission(items, master.setup, limits)
     try:
-        for question in questions:
-            results = []
-            for check in question.checks:
-                results.append(_run_check(check, master, submission, seed, question.names))
-                if first_failure and results[-1].status != "passed":
-                    break
-            points = sum(result.points for result in results)
-            report.questions.append(
-                QuestionResult(question.id, question.title, points, question.points, _status_of(results), results)
-            )
+        results = _run_checks(questions, master, submission, secrets.randbits(31), first_failure)
     finally:
         submission.close()
+    for question in questions:
+        found = [results[check.id] for check in question.checks if check.id in results]
+        points = sum(result.points for result in found)
+        report.questions.append(QuestionResult(question.id, question.title, points, question.points, _status_of(found), found))
     report.points = math.fsum(question.points for question in report.questions)
     report.cells = [submission.problems[number] for number in sorted(submission.problems)]
     report.seconds = round(time.monotonic() - start, 2)
     return report
+
+
+def _run_checks(
+    questions: list[Question], master: Master, submission: _Submission, seed: int, first_failure: bool
+) -> dict[str, CheckResult]:
+    """Run each check where it stands, and where that fails once more at the end of the notebook if names mean something else there.
+
+    A helper may have the name of a function that a later question asks for, and a better answer may stand at the end: what
+    holds at one of the two places holds.
+    """
+    results: dict[str, CheckResult] = {}
+    question_of = {check.id: (question, check) for question in questions for check in question.checks}
+
+    def passed(check: Check) -> bool:
+        return check.id in results and results[check.id].status == "passed"
+
+    def run(question: Question, check: Check, place: int) -> CheckResult:
+        return _run_check(check, master, submission, place, seed, question.names)
+
+    for place, item in enumerate(submission.items):
+        if item.check:
+            question, check = question_of[item.check]
+            before = question.checks[: question.checks.index(check)]
+            if not passed(check) and not (first_failure and any(each.id in results and not passed(each) for each in before)):
+                results[check.id] = run(question, check, place)
+    end = len(submission.items)
+    for question in questions:
+        for check in question.checks:
+            found = results.get(check.id)
+            if found is None:
+                results[check.id] = run(question, check, end)
+            elif found.status != "passed" and _may_hold_at_the_end(submission, found):
+                again = run(question, check, end)
+                if again.status == "passed" or found.status == "not attempted":
+                    results[check.id] = again
+            if first_failure and not passed(check):
+                break
+    return results
+
+
+def _may_hold_at_the_end(submission: _Submission, result: CheckResult) -> bool:
+    """Whether a check that failed where it stands is worth another try."""
+    if result.undefined:
+        return True
+    try:
+        return submission.means_something_else(result.id)
+    except Exception:  # the process is gone, or its time is up
+        return False
 
 
 def _status_of(results: list[CheckResult]) -> str:

@@ -23,11 +23,15 @@ def tag(cell) -> dict:
 
 @dataclass(frozen=True)
 class Check:
-    """A cell that earns points: its source with the hidden part, and the lines (from 1) that are hidden."""
+    """A cell that earns points: its source with the hidden part, and the lines (from 1) that are hidden.
+
+    A call that changes what it is given fails a check, unless the cell carries the tag `changes-arguments`.
+    """
 
     id: str
     points: float
     source: str
+    arguments_may_change: bool = False
 
     @cached_property
     def hidden_lines(self) -> range:
@@ -103,7 +107,8 @@ def read_master(path: Path) -> Master:
         elif grader.get("grade"):
             if not questions:
                 raise ValueError(f"{path.name}: the check {grader['grade_id']} stands before the first solution")
-            questions[-1]["checks"].append(Check(grader["grade_id"], float(grader["points"]), cell.source))
+            may_change = "changes-arguments" in cell.metadata.get("tags", [])
+            questions[-1]["checks"].append(Check(grader["grade_id"], float(grader["points"]), cell.source, may_change))
         elif grader.get("locked"):
             setup.append(cell.source)
     for question in questions:

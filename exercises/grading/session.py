@@ -49,6 +49,10 @@ class Stopped(RuntimeError):
         self.status = status
 
 
+class ArgumentChanged(AssertionError):
+    """A call has changed what it was given, which a check does not ask for."""
+
+
 class StudentError(Exception):
     """An error in the submission's code whose type Python does not come with."""
 
@@ -70,6 +74,7 @@ class Session:
 
     def __init__(self, limits: Limits, seconds_left: Callable[[], float]):
         self.limits, self.seconds_left = limits, seconds_left
+        self.arguments_may_change = False  # set for the checks of functions whose task that is
         self.numbers = itertools.count()
         self.reason: tuple[str, str] | None = None
         self.folder = Path(tempfile.mkdtemp(prefix="submission-")).resolve()
@@ -145,6 +150,18 @@ class Session:
             raise _rebuild(reply["error"])
         return reply
 
+    def call(self, target: dict, args: tuple, kwargs: dict) -> dict:
+        """Call something there.
+
+        Raises:
+            ArgumentChanged: if the call has changed an argument in place, unless the check allows that.
+        """
+        reply = self.request("call", **target, args=list(args), kwargs=kwargs, keeps=not self.arguments_may_change)
+        if changed := reply.get("changed"):
+            name = f"{target['name']} changes" if "name" in target else "the call changes"
+            raise ArgumentChanged(f"{name} {str(changed)[:200]} in place. Leave what you are given as it is: work on a copy.")
+        return reply
+
     def close(self) -> None:
         """Kill the process and whatever it has started, and remove its folder."""
         self.closed.set()
@@ -195,20 +212,26 @@ def _is_helper(process: psutil.Process) -> bool:
     return process.pid in {getattr(tracker._resource_tracker, "_pid", None), *(zygote.process.pid for zygote in _ZYGOTES)}
 
 
+_TAKES_MORE = (UnicodeDecodeError, UnicodeEncodeError, UnicodeTranslateError, BaseExceptionGroup)  # than a message
+
+
 def _rebuild(error: Any) -> Exception:
-    """Make an exception of the builtin type that a submission's error had. Nothing but its text is taken over."""
+    """Make an exception of the builtin types that a submission's error has or derives from. Only its text is taken over."""
     error = error if isinstance(error, dict) else {}
-    kind, message = getattr(builtins, str(error.get("kind")), None), str(error.get("message", ""))
-    if (
-        isinstance(kind, type)
-        and issubclass(kind, Exception)
-        and kind not in (UnicodeDecodeError, UnicodeEncodeError, UnicodeTranslateError)
-    ):
-        found = kind(message)
+    message, name = str(error.get("message", "")), str(error.get("type"))[:200]
+    given = error.get("kinds")
+    kinds = [getattr(builtins, str(kind), None) for kind in (given if isinstance(given, list) else [])[:50]]
+    kinds = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, _TAKES_MORE)]
+    bases = [kind for kind in kinds if not any(issubclass(other, kind) for other in kinds if other is not kind)]
+    bases = list(dict.fromkeys(bases))
+    if not bases or bases == [Exception]:
+        found: Exception = StudentError(f"{name}: {message}")
     else:
-        found = StudentError(f"{error.get('type')}: {message}")
-    found.where = str(error.get("where", ""))
-    found.remote = True
+        try:
+            found = (bases[0] if len(bases) == 1 else type("Several", tuple(bases), {}))(message)
+        except TypeError:  # types that do not go together
+            found = bases[0](message)
+    found.where, found.type_name, found.remote = str(error.get("where", "")), name, True
     return found
 
 
@@ -234,7 +257,7 @@ class Remote:
             box: dict = {}
             outputs = _Call.apply(self, args, kwargs, box, *tensors)
             return _put_back(box["result"], iter(outputs if isinstance(outputs, tuple) else (outputs,)))
-        return self._session.request("call", **self._target(), args=list(args), kwargs=kwargs)["value"]
+        return self._session.call(self._target(), args, kwargs)["value"]
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -259,7 +282,7 @@ class _Call(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, remote, args, kwargs, box, *tensors):
-        reply = remote._session.request("call", **remote._target(), args=list(args), kwargs=kwargs)
+        reply = remote._session.call(remote._target(), args, kwargs)
         ctx.session, ctx.call, box["result"] = remote._session, reply["request"], reply["value"]
         outputs = tuple(tensor.detach() for tensor in wire.tensors_in(reply["value"]))
         flags = [tensor.requires_grad for tensor in wire.tensors_in(reply["value"])]

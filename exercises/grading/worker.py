@@ -7,7 +7,9 @@ they define, and sends back plain data. Whatever a submission does to this proce
 from __future__ import annotations
 
 import builtins
+import contextlib
 import importlib.abc
+import inspect
 import os
 import sys
 import tempfile
@@ -19,6 +21,7 @@ from pathlib import Path
 import torch
 from IPython.core.history import HistoryManager
 from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.text import SList
 
 from . import sandbox, wire
 
@@ -31,6 +34,32 @@ class _NoBook(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError("llmbook holds the solutions and cannot be imported while a submission is graded", name=name)
 
 
+def _shell() -> InteractiveShell:
+    """A shell in which nothing that only helps its user costs an answer: commands of the system do nothing, magics may fail."""
+    HistoryManager.enabled = False
+    shell = InteractiveShell(user_ns={"__name__": "__main__"})
+    run_line, run_cell = shell.run_line_magic, shell.run_cell_magic
+
+    def line_magic(name, line, *args, **kwargs):
+        with contextlib.suppress(Exception):
+            return None if name in _OUTSIDE else run_line(name, line, *args, **kwargs)
+
+    def cell_magic(name, line, cell):
+        if name in _OUTSIDE:
+            return None
+        if shell.find_cell_magic(name) is None:  # of a library that is not here: what stands below it counts
+            return shell.ex(cell)
+        return run_cell(name, line, cell)
+
+    shell.run_line_magic, shell.run_cell_magic = line_magic, cell_magic
+    shell.system = shell.system_raw = shell.system_piped = lambda command: None
+    shell.getoutput = lambda command, *args, **kwargs: SList([])
+    return shell
+
+
+_OUTSIDE = frozenset({"sx", "system", "pip", "conda", "mamba", "micromamba", "uv", "bash", "sh", "script", "!"})
+
+
 class Worker:
     """Holds the submission's names, and the objects that the grader knows by a number."""
 
@@ -38,6 +67,8 @@ class Worker:
         self.shell = shell
         self.objects: list[object] = []
         self.calls: dict[int, tuple[list, list]] = {}  # what a backward pass needs
+        self.raw = b""  # the request that is being answered
+        self.marks: dict[str, dict[str, object]] = {}  # what names meant when a check was reached
 
     def handle(self, value: object) -> dict:
         self.objects.append(value)
@@ -59,8 +90,18 @@ class Worker:
     def names(self, message: dict) -> dict:
         return {"names": [name for name in message["names"] if name in self.shell.user_ns]}
 
-    def fetch(self, message: dict) -> dict:
-        return {"value": self.target(message)}
+    def mark(self, message: dict) -> dict:
+        """Remember what the names mean at this place of the notebook."""
+        hidden = ("In", "Out", "exit", "quit", "get_ipython")
+        self.marks[message["mark"]] = {
+            name: value for name, value in self.shell.user_ns.items() if not name.startswith("_") and name not in hidden
+        }
+        return {}
+
+    def renamed(self, message: dict) -> dict:
+        """Say whether a name means something else than at that place."""
+        now = self.shell.user_ns
+        return {"value": any(now.get(name) is not value for name, value in self.marks[message["mark"]].items())}
 
     def attribute(self, message: dict) -> dict:
         return {"value": getattr(self.target(message), message["attribute"])}
@@ -70,11 +111,28 @@ class Worker:
 
     def call(self, message: dict) -> dict:
         args, kwargs = message["args"], message["kwargs"]
-        result = self.target(message)(*args, **kwargs)
+        target = self.target(message)
+        result = target(*args, **kwargs)
+        if message.get("keeps") and (changed := self.changed(target, args, kwargs)):
+            return {"value": None, "changed": changed}
         outputs = wire.tensors_in(result)
         if any(output.requires_grad for output in outputs):
             self.calls[message["request"]] = (wire.tensors_in([args, kwargs]), outputs)
         return {"value": result}
+
+    def changed(self, target: object, args: list, kwargs: dict) -> str:
+        """Name the argument that a call has changed in place, or return "". What it was is read from the request once more."""
+        if not any(map(wire.may_change, (*args, *kwargs.values()))):
+            return ""
+        before = wire.unpack(self.raw, self.local)
+        for number, (one, other) in enumerate(zip(before["args"], args, strict=True)):
+            if (place := wire.change(one, other)) is not None:
+                name = _parameter(target, number)
+                return f"argument {number + 1}" + (f" ({name}{place})" if name else f" (at {place})" if place else "")
+        for name, one in before["kwargs"].items():
+            if (place := wire.change(one, kwargs.get(name))) is not None:
+                return f"the argument {name}{place}"
+        return ""
 
     def backward(self, message: dict) -> dict:
         inputs, outputs = self.calls[message["call"]]
@@ -91,8 +149,20 @@ class Worker:
         return {}
 
 
+def _parameter(target: object, number: int) -> str:
+    """The name of a positional parameter, or "" where it has none."""
+    with contextlib.suppress(Exception):
+        found = list(inspect.signature(target).parameters.values())
+        if number < len(found) and found[number].kind in (
+            inspect.Parameter.POSITIONAL_ONLY,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        ):
+            return found[number].name
+    return ""
+
+
 def _describe(error: BaseException) -> dict:
-    """An error as plain text, with the builtin type that it is or derives from, and where in a cell it was raised."""
+    """An error as plain text, with the builtin types that it has or derives from, and where in a cell it was raised."""
     kinds = [kind.__name__ for kind in type(error).__mro__ if getattr(builtins, kind.__name__, None) is kind]
     frames = [
         frame
@@ -100,12 +170,12 @@ def _describe(error: BaseException) -> dict:
         if "ipykernel" in frame.filename or "<ipython" in frame.filename
     ]
     where = f"line {frames[-1].lineno}: {frames[-1].line or ''}".strip() if frames else ""
-    return {
-        "kind": kinds[0] if kinds else "Exception",
-        "type": type(error).__name__,
-        "message": str(error)[:2000],
-        "where": where[:300],
-    }
+    try:
+        only = error.args[0] if len(error.args) == 1 and isinstance(error, KeyError) else None  # whose text is a repr
+        message = only if isinstance(only, str) else str(error)
+    except BaseException:  # the text of an error is the submission's, too
+        message = "an error without a text"
+    return {"kinds": kinds, "type": type(error).__name__, "message": message[:2000], "where": where[:300]}
 
 
 def serve(connection: Connection, folder: Path, memory_bytes: int, threads: int) -> None:
@@ -122,14 +192,14 @@ def serve(connection: Connection, folder: Path, memory_bytes: int, threads: int)
     torch.set_num_threads(threads)
     sys.path[:] = [path for path in sys.path if path.startswith((sys.prefix, sys.base_prefix))]
     sys.meta_path.insert(0, _NoBook())
-    HistoryManager.enabled = False
-    worker = Worker(InteractiveShell(user_ns={"__name__": "__main__"}))
+    worker = Worker(_shell())
     sandbox.limit_resources(memory_bytes)
     sandbox.restrict_files(folder)
     connection.send_bytes(wire.pack({"ready": True}, worker.handle))
     while True:
         try:
-            message = wire.unpack(connection.recv_bytes(), worker.local)
+            worker.raw = connection.recv_bytes()
+            message = wire.unpack(worker.raw, worker.local)
         except EOFError:
             return
         try:

@@ -50,9 +50,9 @@ def notebook(cells):
     return book
 
 
-def submission(answers: dict[str, str], *more: str, before: str = "") -> nbformat.NotebookNode:
-    """A notebook with these answers; `more` are cells of the author's own at the end, `before` one at the start."""
-    cells = [(None, "", before)] if before else []
+def submission(answers: dict[str, str], *more: str, before: tuple[str, ...] = ()) -> nbformat.NotebookNode:
+    """A notebook with these answers; `more` are cells of the author's own at the end, `before` such at the start."""
+    cells = [(None, "", source) for source in before]
     cells += [
         (i, kind, answers.get(i, "raise NotImplementedError()") if kind == "solution" else source) for i, kind, source in CELLS
     ]

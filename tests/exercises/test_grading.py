@@ -90,7 +90,7 @@ def test_a_function_that_goes_wrong_when_called_costs_only_its_own_question(grad
 
 def test_the_notebook_has_a_time_limit_of_its_own(graded):
     start = time.monotonic()
-    report = graded(submission(RIGHT, *["while True: pass"] * 9), notebook_seconds=5)
+    report = graded(submission(RIGHT, before=("while True: pass",) * 9), notebook_seconds=5)
     assert report.points < 5 and time.monotonic() - start < 15
     assert {q.status for q in report.questions} == {"time limit"}
 
@@ -103,7 +103,11 @@ def test_no_process_is_left_behind(graded):
     sandbox.adopt_orphans()
     before = processes()
     assert (
-        points(graded(submission(RIGHT, daemon, "import subprocess\nsubprocess.Popen(['sleep', '600'], start_new_session=True)")))
+        points(
+            graded(
+                submission(RIGHT, before=(daemon, "import subprocess\nsubprocess.Popen(['sleep', '600'], start_new_session=True)"))
+            )
+        )
         == ALL
     )
     time.sleep(0.2)
@@ -120,7 +124,7 @@ def test_what_the_grading_process_has_started_itself_is_let_live(graded):
             time.sleep(0.05)
         (theirs,) = psutil.Process(ours.pid).children()
         daemon = "import subprocess\nsubprocess.Popen(['sleep', '601'], start_new_session=True)"
-        assert points(graded(submission(RIGHT, daemon))) == ALL
+        assert points(graded(submission(RIGHT, before=(daemon,)))) == ALL
         assert ours.poll() is None and theirs.is_running()
         assert not [child for child in psutil.Process().children(recursive=True) if child.cmdline() == ["sleep", "601"]]
     finally:
@@ -134,7 +138,7 @@ def test_a_fork_bomb_is_stopped(graded):
     bomb = (
         "import os, time\nfor _ in range(200):\n    if os.fork() == 0:\n        time.sleep(60)\n        os._exit(0)\ntime.sleep(60)"
     )
-    report = graded(submission(RIGHT, bomb))
+    report = graded(submission(RIGHT, before=(bomb,)))
     assert points(report) == ALL and report.cells[0]["status"] in ("stopped", "time limit")
 
 
@@ -224,7 +228,7 @@ def test_tampering_gains_nothing(graded, name):
 
 @pytest.mark.parametrize("name", [n for n in ATTACKS if n.startswith(("strips", "patches builtins"))])
 def test_a_right_answer_beside_an_attack_is_still_graded(graded, name):
-    assert points(graded(submission(RIGHT, ATTACKS[name]))) == ALL
+    assert points(graded(submission(RIGHT, before=(ATTACKS[name],)))) == ALL
 
 
 def test_hidden_inputs_differ_from_run_to_run(graded):
