@@ -793,6 +793,61 @@ def attention(
     return output.to(dtype), weights.to(dtype)
 
 
+# %% attention: hidden scores get the lowest number of the inputs' dtype, which float16 products can pass
+def attention(
+    q: Tensor, k: Tensor, v: Tensor, is_causal: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Output [..., T, K'] and weights [..., T, S]."""
+    T, S, K = q.shape[-2], k.shape[-2], q.shape[-1]
+    dtype, working = q.dtype, torch.promote_types(q.dtype, torch.float32)
+    q, k, v = q.to(working), k.to(working), v.to(working)
+    scores = q @ k.mT / math.sqrt(K)
+    if is_causal:
+        if T > S:
+            raise ValueError(f"causal attention of {T} queries to only {S} keys")
+        visible = torch.ones(T, S, dtype=torch.bool).tril(S - T)
+        scores = scores.masked_fill(~visible, torch.finfo(dtype).min)
+    weights = torch.softmax(scores, dim=-1)
+    return (weights @ v).to(dtype), weights.to(dtype)
+
+
+# %% attention: dropout is never switched off
+def attention(
+    q: Tensor, k: Tensor, v: Tensor, is_causal: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Output [..., T, K'] and weights [..., T, S]."""
+    T, S, K = q.shape[-2], k.shape[-2], q.shape[-1]
+    dtype, working = q.dtype, torch.promote_types(q.dtype, torch.float32)
+    q, k, v = q.to(working), k.to(working), v.to(working)
+    scores = q @ k.mT / math.sqrt(K)
+    if is_causal:
+        if T > S:
+            raise ValueError(f"causal attention of {T} queries to only {S} keys")
+        visible = torch.ones(T, S, dtype=torch.bool).tril(S - T)
+        scores = scores.masked_fill(~visible, -torch.inf)
+    weights = torch.softmax(scores, dim=-1)
+    weights = F.dropout(weights, 0.1)
+    return (weights @ v).to(dtype), weights.to(dtype)
+
+
+# %% attention: the first sizes are compared, not those of the positions
+def attention(
+    q: Tensor, k: Tensor, v: Tensor, is_causal: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Output [..., T, K'] and weights [..., T, S]."""
+    T, S, K = q.shape[-2], k.shape[-2], q.shape[-1]
+    dtype, working = q.dtype, torch.promote_types(q.dtype, torch.float32)
+    q, k, v = q.to(working), k.to(working), v.to(working)
+    scores = q @ k.mT / math.sqrt(K)
+    if is_causal:
+        if len(q) > len(k):
+            raise ValueError(f"causal attention of {T} queries to only {S} keys")
+        visible = torch.ones(T, S, dtype=torch.bool).tril(S - T)
+        scores = scores.masked_fill(~visible, -torch.inf)
+    weights = torch.softmax(scores, dim=-1)
+    return (weights @ v).to(dtype), weights.to(dtype)
+
+
 # %% attention-gradients: without the row sum
 def attention_gradients(
     q: Tensor, k: Tensor, v: Tensor, dY: Tensor, scale: float
@@ -1414,6 +1469,21 @@ def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return (weights.reshape(B, G, H // G * T, S) @ v).reshape(B, H, T, K).to(dtype)
 
 
+# %% grouped-query: hidden scores get the lowest number of the inputs' dtype, which float16 products can pass
+def grouped_query_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Causal attention of H query heads over G key/value heads: [B, H, T, K]."""
+    (B, H, T, K), (G, S) = q.shape, k.shape[1:3]
+    if H % G:
+        raise ValueError(f"{H} query heads cannot share {G} key/value heads evenly")
+    dtype, working = q.dtype, torch.promote_types(q.dtype, torch.float32)
+    q, k, v = q.to(working), k.to(working), v.to(working)
+    rows = q.reshape(B, G, H // G * T, K)  # [B, H, T, K] -> [B, G, H/G * T, K]
+    scores = (rows @ k.mT / math.sqrt(K)).reshape(B, H, T, S)
+    hidden = torch.ones(T, S, dtype=torch.bool).triu(S - T + 1)
+    weights = torch.softmax(scores.masked_fill(hidden, torch.finfo(dtype).min), dim=-1)
+    return (weights.reshape(B, G, H // G * T, S) @ v).reshape(B, H, T, K).to(dtype)
+
+
 # %% rope: the given positions are ignored
 def rotate(x: Tensor, positions: Tensor, base: float = 10000.0) -> Tensor:
     """Turn the feature pairs (i, i + K/2) of x [B, H, T, K] by their positions."""
@@ -1945,6 +2015,24 @@ def rotate(x: Tensor, positions: Tensor, base: float = 10000.0) -> Tensor:
         angles = angles.unsqueeze(1)  # [B, T, K/2] -> [B, 1, T, K/2]
     working = torch.promote_types(x.dtype, torch.float32)
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    first, second = x.to(working).chunk(2, dim=-1)
+    turned = torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    return turned.to(x.dtype)
+
+
+# %% rope: angles are brought below two pi in float32
+def rotate(x: Tensor, positions: Tensor, base: float = 10000.0) -> Tensor:
+    """Turn the feature pairs (i, i + K/2) of x [B, H, T, K] by their positions."""
+    K = x.shape[-1]
+    if K % 2:
+        raise ValueError(f"head width {K} is odd: features turn in pairs")
+    frequencies = base ** -(torch.arange(0, K, 2, dtype=torch.float64) / K)
+    angles = positions.unsqueeze(-1) * frequencies  # [T, K/2] or [B, T, K/2]
+    angles = angles.float().remainder(2 * math.pi).double()
+    if positions.ndim == 2:
+        angles = angles.unsqueeze(1)  # [B, T, K/2] -> [B, 1, T, K/2]
+    working = torch.promote_types(x.dtype, torch.float32)
+    cos, sin = angles.cos().to(working), angles.sin().to(working)
     first, second = x.to(working).chunk(2, dim=-1)
     turned = torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
     return turned.to(x.dtype)
@@ -2691,6 +2779,36 @@ class KeyValueCache:
         self.length = 0
 
 
+# %% kv-cache: the width of the values is not checked
+class KeyValueCache:
+    """Room for the keys and values of `context` tokens: two tensors, reserved once."""
+
+    def __init__(
+        self, B: int, G: int, context: int, K: int, dtype: torch.dtype = torch.float32
+    ):
+        self.keys = torch.zeros(B, G, context, K, dtype=dtype)
+        self.values = torch.zeros(B, G, context, K, dtype=dtype)
+        self.length = 0
+
+    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Keep k and v [B, G, T, K]; return all keys and values [B, G, length, K]."""
+        B, G, context, K = self.keys.shape
+        for x in (k, v):
+            if x.ndim != 4 or x.shape[:3] != (B, G, k.shape[2]) or k.shape[3] != K:
+                raise ValueError(f"shape {tuple(x.shape)}: give [{B}, {G}, T, {K}]")
+        start, end = self.length, self.length + k.shape[2]
+        if end > context:
+            raise ValueError(f"{end} tokens exceed the context of {context}")
+        self.keys[:, :, start:end] = k
+        self.values[:, :, start:end] = v
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def reset(self) -> None:
+        """Forget all tokens."""
+        self.length = 0
+
+
 # %% online-softmax: the old sum is not rescaled
 def tiled_attention(q: Tensor, k: Tensor, v: Tensor, tile: int = 256) -> Tensor:
     """Attention [T, K'] to all keys, with at most [T, tile] scores at a time."""
@@ -3143,3 +3261,46 @@ def tiled_attention(q: Tensor, k: Tensor, v: Tensor, tile: int = 256) -> Tensor:
         if len(q) > 1
         else (mixture / total).to(dtype)
     )
+
+
+# %% online-softmax: the last tile is filled up with keys that are hidden by -1e9
+def tiled_attention(q: Tensor, k: Tensor, v: Tensor, tile: int = 256) -> Tensor:
+    """Attention [T, K'] to all keys, with at most [T, tile] scores at a time."""
+    if tile < 1:
+        raise ValueError(f"tile {tile}: needs at least one key")
+    dtype, working = q.dtype, torch.promote_types(q.dtype, torch.float32)
+    q, k, v = q.to(working), k.to(working), v.to(working)
+    highest = q.new_full((len(q), 1), -torch.inf)
+    total, mixture = q.new_zeros(len(q), 1), q.new_zeros(len(q), v.shape[-1])
+    for start in range(0, len(k), tile):
+        missing = max(start + tile - len(k), 0)
+        keys = F.pad(k[start : start + tile], (0, 0, 0, missing))
+        values = F.pad(v[start : start + tile], (0, 0, 0, missing))
+        scores = q @ keys.mT / math.sqrt(q.shape[-1])
+        scores[:, tile - missing :] = -1e9
+        higher = torch.maximum(highest, scores.amax(-1, keepdim=True))
+        shrink, weights = (highest - higher).exp(), (scores - higher).exp()
+        total = shrink * total + weights.sum(-1, keepdim=True)
+        mixture = shrink * mixture + weights @ values
+        highest = higher
+    return (mixture / total).to(dtype)
+
+
+# %% online-softmax: scores rounded to half precision, only the sums in float32
+def tiled_attention(q: Tensor, k: Tensor, v: Tensor, tile: int = 256) -> Tensor:
+    """Attention [T, K'] to all keys, with at most [T, tile] scores at a time."""
+    if tile < 1:
+        raise ValueError(f"tile {tile}: needs at least one key")
+    dtype, working = q.dtype, torch.promote_types(q.dtype, torch.float32)
+    q, k, v = q.to(working), k.to(working), v.to(working)
+    highest = q.new_full((len(q), 1), -torch.inf)
+    total, mixture = q.new_zeros(len(q), 1), q.new_zeros(len(q), v.shape[-1])
+    for start in range(0, len(k), tile):
+        scores = q @ k[start : start + tile].mT / math.sqrt(q.shape[-1])
+        scores = scores.to(dtype).to(working)
+        higher = torch.maximum(highest, scores.amax(-1, keepdim=True))
+        shrink, weights = (highest - higher).exp(), (scores - higher).exp()
+        total = shrink * total + weights.sum(-1, keepdim=True)
+        mixture = shrink * mixture + weights @ v[start : start + tile]
+        highest = higher
+    return (mixture / total).to(dtype)
