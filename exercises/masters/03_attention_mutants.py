@@ -2038,6 +2038,23 @@ def rotate(x: Tensor, positions: Tensor, base: float = 10000.0) -> Tensor:
     return turned.to(x.dtype)
 
 
+# %% rope: exponents in float32, before all else is float64
+def rotate(x: Tensor, positions: Tensor, base: float = 10000.0) -> Tensor:
+    """Turn the feature pairs (i, i + K/2) of x [B, H, T, K] by their positions."""
+    K = x.shape[-1]
+    if K % 2:
+        raise ValueError(f"head width {K} is odd: features turn in pairs")
+    frequencies = base ** -((torch.arange(0, K, 2) / K).double())
+    angles = positions.unsqueeze(-1) * frequencies  # [T, K/2] or [B, T, K/2]
+    if positions.ndim == 2:
+        angles = angles.unsqueeze(1)  # [B, T, K/2] -> [B, 1, T, K/2]
+    working = torch.promote_types(x.dtype, torch.float32)
+    cos, sin = angles.cos().to(working), angles.sin().to(working)
+    first, second = x.to(working).chunk(2, dim=-1)
+    turned = torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    return turned.to(x.dtype)
+
+
 # %% kv-cache: the whole room is returned
 class KeyValueCache:
     """Room for the keys and values of `context` tokens: two tensors, reserved once."""
@@ -3298,6 +3315,25 @@ def tiled_attention(q: Tensor, k: Tensor, v: Tensor, tile: int = 256) -> Tensor:
     for start in range(0, len(k), tile):
         scores = q @ k[start : start + tile].mT / math.sqrt(q.shape[-1])
         scores = scores.to(dtype).to(working)
+        higher = torch.maximum(highest, scores.amax(-1, keepdim=True))
+        shrink, weights = (highest - higher).exp(), (scores - higher).exp()
+        total = shrink * total + weights.sum(-1, keepdim=True)
+        mixture = shrink * mixture + weights @ v[start : start + tile]
+        highest = higher
+    return (mixture / total).to(dtype)
+
+
+# %% online-softmax: the maximum starts at the lowest number of the inputs' dtype
+def tiled_attention(q: Tensor, k: Tensor, v: Tensor, tile: int = 256) -> Tensor:
+    """Attention [T, K'] to all keys, with at most [T, tile] scores at a time."""
+    if tile < 1:
+        raise ValueError(f"tile {tile}: needs at least one key")
+    dtype, working = q.dtype, torch.promote_types(q.dtype, torch.float32)
+    q, k, v = q.to(working), k.to(working), v.to(working)
+    highest = q.new_full((len(q), 1), torch.finfo(dtype).min)
+    total, mixture = q.new_zeros(len(q), 1), q.new_zeros(len(q), v.shape[-1])
+    for start in range(0, len(k), tile):
+        scores = q @ k[start : start + tile].mT / math.sqrt(q.shape[-1])
         higher = torch.maximum(highest, scores.amax(-1, keepdim=True))
         shrink, weights = (highest - higher).exp(), (scores - higher).exp()
         total = shrink * total + weights.sum(-1, keepdim=True)
