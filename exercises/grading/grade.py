@@ -7,8 +7,13 @@ import io
 import json
 import linecache
 import math
+import os
 import secrets
+import signal
+import stat
+import threading
 import time
+import unicodedata
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,10 +22,13 @@ from typing import Any
 import nbformat
 import torch
 
+from . import sandbox
 from .masters import Check, Master, Question, tag
 from .session import DEFAULT_LIMITS, Limits, Remote, Session, Stopped, StudentError, start_zygote
 
 _SEED_NAME = "grading_seed"
+_MAX_BYTES = 64 << 20  # of a notebook
+_CALLS_PER_CHECK = 5  # a check may take as long as so many calls at their limit
 
 
 @dataclass
@@ -67,6 +75,62 @@ class _NotASubmission(ValueError):
     """A file that cannot be graded; the message says why."""
 
 
+def plain_text(text: str, length: int = 4000) -> str:
+    """Text that can be shown and stored anywhere: not endless, and without what steers terminals or turns the line around.
+
+    Such characters, and halves of surrogate pairs, which no encoding can store, are spelled out.
+    """
+    text = text if len(text) <= length else f"{text[:length]} ... ({len(text)} characters)"
+    return "".join(
+        character
+        if character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        else ascii(character)[1:-1]
+        for character in text
+    )
+
+
+def _bytes_of(path: Path) -> bytes:
+    """The bytes of a file that is one: no link to another, no pipe that waits for its writer, no device.
+
+    Raises:
+        _NotASubmission: saying what it is instead.
+    """
+    try:
+        found = os.lstat(path)
+        if stat.S_ISLNK(found.st_mode):
+            raise _NotASubmission("a symbolic link: hand in the notebook itself")
+        if stat.S_ISDIR(found.st_mode):
+            raise _NotASubmission("a folder, not a notebook")
+        if not stat.S_ISREG(found.st_mode):
+            raise _NotASubmission("not a regular file")
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        with open(descriptor, "rb") as file:  # which may be another file by now
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise _NotASubmission("not a regular file")
+            content = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise _NotASubmission(f"cannot be read ({error.strerror})") from None
+    if len(content) > _MAX_BYTES:
+        raise _NotASubmission(f"larger than {_MAX_BYTES >> 20} MiB: clear the outputs, and save again")
+    return content
+
+
+def _cells_of(content: bytes) -> tuple[Any, list[tuple[str, str, dict]]]:
+    """Return which exercise a notebook says it belongs to, and kind, source and nbgrader's metadata of each of its cells."""
+    book = json.loads(content)  # in UTF-8, 16 or 32, with or without a mark at the beginning
+    if isinstance(book["nbformat"], int) and book["nbformat"] < 4:
+        book = nbformat.convert(nbformat.from_dict(book), 4)
+    cells = []
+    for cell in book["cells"]:
+        source = cell.get("source", "")
+        source = source if isinstance(source, str) else "".join(line for line in source if isinstance(line, str))
+        cells.append((str(cell.get("cell_type")), source, tag(cell)))
+    metadata = book.get("metadata")
+    claimed = metadata.get("llmbook") if isinstance(metadata, dict) else None
+    return claimed.get("exercise") if isinstance(claimed, dict) else None, cells
+
+
 def _read_submission(
     path: Path, exercises: dict[str, Master], exercise: str | None = None, only: Collection[str] | None = None
 ) -> tuple[str, list[_Item]]:
@@ -77,19 +141,17 @@ def _read_submission(
     Raises:
         _NotASubmission: saying why the file cannot be graded.
     """
+    content = _bytes_of(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        notebook = nbformat.from_dict(nbformat.convert(nbformat.from_dict(content), 4))
-        cells = [(cell.cell_type, "".join(cell.source), tag(cell)) for cell in notebook.cells]
+        claimed, cells = _cells_of(content)
     except Exception as error:
         raise _NotASubmission(f"not a Jupyter notebook ({type(error).__name__})") from None
     if exercise is None:
-        claimed = notebook.metadata.get("llmbook", {})
-        claimed = claimed.get("exercise") if isinstance(claimed, dict) else None
         ids = {str(grader.get("grade_id")) for _, _, grader in cells}
         overlap = {name: len(ids & {question.id for question in master.questions}) for name, master in exercises.items()}
         best = max(overlap, key=overlap.get, default=None)
-        exercise = claimed if claimed in exercises else best if best and overlap[best] else None
+        claims = isinstance(claimed, str) and claimed in exercises
+        exercise = claimed if claims else best if best and overlap[best] else None
     if exercise is None:
         raise _NotASubmission("no cell of it belongs to an exercise; name the exercise with EXERCISE=")
     if exercise not in exercises:
@@ -182,7 +244,7 @@ class _Submission:
         return True
 
     def _note(self, number: int, status: str, reason: str) -> None:
-        self.problems[number] = {"cell": self.number_of[number], "status": status, "reason": reason}
+        self.problems[number] = {"cell": self.number_of[number], "status": status, "reason": plain_text(reason)}
 
     def means_something_else(self, check: str) -> bool:
         """Whether a name means at the end of the notebook something else than where the check stands."""
@@ -203,10 +265,33 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "not enough memory" in str(error)
 
 
+class _TooLong(BaseException):
+    """A check has not ended in time; no `except Exception` of it shall stop that."""
+
+
+@contextlib.contextmanager
+def _time_limit(seconds: float):
+    """Raise `_TooLong` here after so many seconds, whatever the code does in Python. Only the main thread can be interrupted so."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def ring(number, frame):
+        raise _TooLong
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def _run_check(check: Check, master: Master, submission: _Submission, place: int, seed: int, names: tuple[str, ...]) -> CheckResult:
     """Run one check in this process, with stand-ins for what the submission has defined before a place."""
     result = CheckResult(check.id, 0.0, check.points, "failed")
-    filename = f"<{check.id}>"
+    filename, seconds = f"<{check.id}>", _CALLS_PER_CHECK * submission.limits.cell_seconds
     linecache.cache[filename] = (len(check.source), None, check.source.splitlines(keepends=True), filename)
     try:
         session = submission.ready(place)
@@ -218,11 +303,14 @@ def _run_check(check: Check, master: Master, submission: _Submission, place: int
         there = session.request("names", names=list(names))["names"]
         space.update({name: Remote(session, {}, name) for name in names if name in there})
         torch.manual_seed(seed)
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), _time_limit(seconds):
             exec(compile(check.source, filename, "exec"), space)
         result.status, result.points = "passed", check.points
     except Stopped as stop:
         result.status, result.reason = stop.status, str(stop)
+    except _TooLong:
+        result.status, result.reason = "time limit", f"the check did not end within {seconds:g} s with what it was given"
+        submission.close()  # perhaps in the middle of an answer
     except NotImplementedError:
         result.status, result.reason = "not attempted", "the function still raises NotImplementedError"
     except Exception as error:
@@ -247,6 +335,7 @@ def _run_check(check: Check, master: Master, submission: _Submission, place: int
                 submission.session.request("forget")
             except Exception:
                 submission.session.close()
+    result.reason = plain_text(result.reason)
     return result
 
 
@@ -268,7 +357,7 @@ def grade(
     only: Collection[str] | None = None,
     first_failure: bool = False,
 ) -> Report:
-    """Grade one file. Always returns a report; what went wrong stands in it.
+    """Grade one file. Returns a report whatever the file is; what went wrong stands in it.
 
     `only` and `first_failure` are for the tests of masters, which grade hundreds of wrong answers; the command passes neither,
     and nothing in a file can set them.
@@ -283,17 +372,20 @@ def grade(
 
     Raises:
         ValueError: naming what in `only` is no question of the exercise.
+        NoSandbox: if submissions shall have namespaces of their own and there are none; the message says why.
     """
     start = time.monotonic()
     try:
         name, items = _read_submission(path, exercises, exercise, only)
     except _NotASubmission as error:
-        return Report(path.name, exercise or "", error=str(error))
+        return Report(plain_text(path.name), exercise or "", error=plain_text(str(error)))
+    if limits.namespaces and (why := sandbox.problem()):
+        raise sandbox.NoSandbox(why)
     master = exercises[name]
     questions = [question for question in master.questions if only is None or question.id in only]
     if only is not None and (unknown := sorted(set(only) - {question.id for question in questions})):
         raise ValueError(f"{name} has no question {', '.join(map(repr, unknown))}")
-    report = Report(path.name, name, max_points=math.fsum(question.points for question in questions))
+    report = Report(plain_text(path.name), name, max_points=math.fsum(question.points for question in questions))
     start_zygote()  # before the clock of the submission runs
     submission = _Submission(items, master.setup, limits)
     try:

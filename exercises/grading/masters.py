@@ -17,7 +17,8 @@ _HIDDEN = re.compile(r"^([ \t]*### BEGIN HIDDEN TESTS\n)(.*?)(^[ \t]*### END HID
 
 def tag(cell) -> dict:
     """A cell's nbgrader metadata, or an empty dictionary."""
-    found = cell.get("metadata", {}).get("nbgrader", {})
+    metadata = cell.get("metadata")
+    found = metadata.get("nbgrader") if isinstance(metadata, dict) else None
     return found if isinstance(found, dict) else {}
 
 

@@ -20,22 +20,26 @@ import psutil
 import torch
 
 from . import wire
+from .sandbox import HOME, MAX_PROCESSES, Box
 from .zygote import Zygote
 
 _POLL_SECONDS = 0.05
 _START_SECONDS = 60.0
-_MAX_PROCESSES = 32
 _FORKED_BYTES = 400 << 20  # what a process holds before a submission runs in it, shared with its siblings
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a submission may take: seconds per cell and per check, seconds in all, bytes of memory, threads."""
+    """What a submission may take: seconds per cell and per call, seconds in all, bytes of memory, threads.
+
+    Without `namespaces`, submissions run beside each other and are kept apart by Landlock only, where there is that.
+    """
 
     cell_seconds: float = 60.0
     notebook_seconds: float = 600.0
     memory_bytes: int = 4 << 30
     threads: int = 1
+    namespaces: bool = True
 
 
 DEFAULT_LIMITS = Limits()
@@ -58,8 +62,6 @@ class StudentError(Exception):
 
 
 _ZYGOTES: list[Zygote] = []  # one in each grading process, from its first submission on
-_BYSTANDERS: set[psutil.Process] = set()  # children of this process from before the submission, such as a browser of other tests
-_LEFT: set[psutil.Process] = set()  # what a submission had detached and could not be ended
 
 
 def start_zygote() -> Zygote:
@@ -69,80 +71,98 @@ def start_zygote() -> Zygote:
     return _ZYGOTES[0]
 
 
+def end_zygote() -> None:
+    """End the process from which submissions are forked, and what is left of them; the next submission gets another."""
+    for zygote in _ZYGOTES:
+        _end_children(zygote.process.pid)
+        with contextlib.suppress(psutil.Error):
+            psutil.Process(zygote.process.pid).kill()
+        zygote.close()
+    _ZYGOTES.clear()
+
+
 class Session:
-    """One process of a submission. Every request has a deadline, after which the process and its children are killed."""
+    """One process of a submission. Every request has a deadline, after which the process and all that it has started are killed.
+
+    Raises:
+        NoSandbox: if the submission shall have namespaces of its own and there are none.
+    """
 
     def __init__(self, limits: Limits, seconds_left: Callable[[], float]):
         self.limits, self.seconds_left = limits, seconds_left
         self.arguments_may_change = False  # set for the checks of functions whose task that is
         self.numbers = itertools.count()
         self.reason: tuple[str, str] | None = None
-        self.folder = Path(tempfile.mkdtemp(prefix="submission-")).resolve()
-        zygote = start_zygote()
-        _BYSTANDERS.clear()
-        _BYSTANDERS.update(set(psutil.Process().children()) - _LEFT)
-        self.pid, self.connection = zygote.fork(self.folder, limits.memory_bytes, limits.threads)
-        self.seconds = _START_SECONDS
-        self.deadline = time.monotonic() + self.seconds
+        self.zygote = start_zygote()
+        self.box = Box() if limits.namespaces else None
+        self.folder = None if self.box else Path(tempfile.mkdtemp(prefix="submission-")).resolve()
         self.closed = threading.Event()
-        self.watch = threading.Thread(target=self._watch, daemon=True)
-        self.watch.start()
-        self._receive()
+        self.pid, self.connection = 0, None
+        try:
+            self.pid, self.connection = self.zygote.fork(self.folder or HOME, self.box, limits.memory_bytes, limits.threads)
+            self.watch = threading.Thread(target=self._watch, daemon=True)
+            self.watch.start()
+            self.seconds = _START_SECONDS
+            self._receive(time.monotonic() + self.seconds)
+        except BaseException:
+            self.close()
+            raise
 
     def _watch(self) -> None:
-        """Kill the process when it is late, large, or has too many children."""
+        """Kill the process when it is large or has too many children."""
+        cap = self.limits.memory_bytes + _FORKED_BYTES
         while not self.closed.wait(_POLL_SECONDS):
-            if time.monotonic() > self.deadline:
-                return self._kill("time limit", f"the time limit of {self.seconds:g} s was reached")
-            with contextlib.suppress(psutil.Error):
-                family = [psutil.Process(self.pid)]
-                family += family[0].children(recursive=True)
-                if len(family) > _MAX_PROCESSES:
-                    return self._kill("stopped", f"more than {_MAX_PROCESSES} processes were started")
-                cap = self.limits.memory_bytes + _FORKED_BYTES
-                if sum(member.memory_info().rss for member in family) > cap and sum(map(_own_bytes, family)) > cap:
-                    return self._kill("memory limit", f"the memory limit of {self.limits.memory_bytes / 2**30:g} GiB was reached")
+            with contextlib.suppress(psutil.Error, OSError):
+                if found := self.box.excess(cap) if self.box else _excess(self.pid, cap):
+                    status, message = found
+                    limit = f"the memory limit of {self.limits.memory_bytes / 2**30:g} GiB was reached"
+                    return self._kill(status, message or limit)
 
     def _kill(self, status: str = "stopped", message: str = "") -> None:
         self.reason = self.reason or (status, message)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        if self.box is not None:
+            return self.box.kill()
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
-    def _receive(self) -> dict:
+    def _receive(self, deadline: float) -> dict:
         try:
-            message = self.connection.recv_bytes(wire.MAX_BYTES + (1 << 20))
-        except (EOFError, OSError):
-            status, text = self.reason or ("stopped", "the process ended, as by os._exit or a crash")
-            self.close()
-            raise Stopped(status, text) from None
-        try:
-            reply = wire.unpack(message, lambda content: Remote(self, content))
+            message = wire.receive(self.connection, wire.MAX_ANSWER_BYTES + (1 << 16), deadline)
+            reply = wire.unpack(message, lambda content: Remote(self, content), False, wire.MAX_HEADER_BYTES)
             if not isinstance(reply, dict):
                 raise wire.WireError("a message that is no answer")
             return reply
+        except TimeoutError:
+            self._kill("time limit", f"the time limit of {self.seconds:g} s was reached")
+            problem = self.reason
+        except (EOFError, OSError):
+            self.closed.wait(2 * _POLL_SECONDS if self.reason is None else 0)  # perhaps it is being killed for a reason
+            problem = self.reason or ("stopped", "the process ended, as by os._exit or a crash")
         except wire.WireError as error:
-            self.close()
-            raise Stopped("stopped", f"the process sent {error}") from None
+            problem = "stopped", f"the process sent {error}"
+        self.close()
+        raise Stopped(*problem)
 
     def request(self, do: str, **content: Any) -> dict:
         """Ask the process to do something and return its answer.
 
         Raises:
             Stopped: when there is no answer in time, or no process any more.
-            Exception: the error that the process reports, of the builtin type that it has or derives from.
+            Exception: the error that the process reports, of the builtin types that it has or derives from.
         """
+        if self.closed.is_set():
+            raise Stopped(*self.reason or ("stopped", "the process has ended"))
         number = next(self.numbers)
-        self.seconds = round(max(min(self.limits.cell_seconds, self.seconds_left()), 0.0), 1)
-        self.deadline = time.monotonic() + self.seconds
         packed = wire.pack({"do": do, "request": number, **content}, _remote_handle)
-        try:
-            self.connection.send_bytes(packed)
-        except OSError:
-            pass  # the answer below says why
-        reply = self._receive()
-        self.deadline = time.monotonic() + 24 * 3600
+        self.seconds = round(max(min(self.limits.cell_seconds, self.seconds_left()), 0.0), 1)
+        deadline = time.monotonic() + self.seconds
+        with contextlib.suppress(OSError):  # the answer below says why
+            self.connection.settimeout(max(self.seconds, 0.001))
+            wire.send(self.connection, packed)
+        reply = self._receive(deadline)
         if reply.get("request") != number:
             self.close()
             raise Stopped("stopped", "the process sent an answer to another question")
@@ -163,13 +183,30 @@ class Session:
         return reply
 
     def close(self) -> None:
-        """Kill the process and whatever it has started, and remove its folder."""
+        """Kill the process and whatever it has started, and remove what it has written."""
+        if self.closed.is_set():
+            return
         self.closed.set()
         self._kill()
-        with contextlib.suppress(OSError):
+        if self.connection is not None:
             self.connection.close()
-        _sweep()
-        shutil.rmtree(self.folder, ignore_errors=True)
+            self.watch.join(5)
+        if self.box is not None:
+            self.box.close()
+        else:
+            _end_children(self.zygote.process.pid)
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _excess(pid: int, memory_bytes: int) -> tuple[str, str] | None:
+    """Say of what a process and its children have too much, as a status and a sentence; None if all is well."""
+    family = [psutil.Process(pid)]
+    family += family[0].children(recursive=True)
+    if len(family) > MAX_PROCESSES:
+        return "stopped", f"more than {MAX_PROCESSES} processes were started"
+    if sum(member.memory_info().rss for member in family) > memory_bytes and sum(map(_own_bytes, family)) > memory_bytes:
+        return "memory limit", ""
+    return None
 
 
 def _own_bytes(process: psutil.Process) -> int:
@@ -177,39 +214,18 @@ def _own_bytes(process: psutil.Process) -> int:
     return process.memory_full_info().uss
 
 
-def _sweep() -> None:
-    """Kill what a submission has detached, which the kernel makes children of this process."""
-    strays: list[psutil.Process] = []
+def _end_children(pid: int) -> None:
+    """Kill what a submission without namespaces has started, which the kernel makes children of the zygote."""
     for _ in range(3):
-        strays = _strays()
-        for stray in strays:
+        try:
+            found = psutil.Process(pid).children(recursive=True)
+        except psutil.Error:
+            return
+        for each in found:
             with contextlib.suppress(psutil.Error):
-                stray.kill()
-        if not strays:
-            break
-        psutil.wait_procs(strays, timeout=2)
-    _LEFT.clear()
-    _LEFT.update(strays)
-
-
-def _strays() -> list[psutil.Process]:
-    """Descendants of this process that are neither its helpers nor of children that it had before the submission."""
-    found: list[psutil.Process] = []
-    for child in psutil.Process().children():
-        helps = _is_helper(child)
-        if child in _BYSTANDERS and not helps:
-            continue
-        found += [] if helps else [child]
-        with contextlib.suppress(psutil.Error):
-            found += child.children(recursive=True)
-    return found
-
-
-def _is_helper(process: psutil.Process) -> bool:
-    """Whether a process is not a submission's: the one that forks them, or multiprocessing's tracker of resources."""
-    from multiprocessing import resource_tracker as tracker
-
-    return process.pid in {getattr(tracker._resource_tracker, "_pid", None), *(zygote.process.pid for zygote in _ZYGOTES)}
+                each.kill()
+        if not found or not psutil.wait_procs(found, timeout=2)[1]:
+            return
 
 
 _TAKES_MORE = (UnicodeDecodeError, UnicodeEncodeError, UnicodeTranslateError, BaseExceptionGroup)  # than a message

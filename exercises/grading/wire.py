@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import math
+import socket
 import struct
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -29,6 +31,46 @@ DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in (
 
 class WireError(RuntimeError):
     """A message that is not one: damaged, too large, or forged."""
+
+
+def send(connection: socket.socket, message: bytes) -> None:
+    """Send a message, its length before it. A timeout of the socket is one for the whole message."""
+    connection.sendall(struct.pack("<Q", len(message)) + message if len(message) < 1 << 16 else struct.pack("<Q", len(message)))
+    if len(message) >= 1 << 16:
+        connection.sendall(message)
+
+
+def receive(connection: socket.socket, limit: int, deadline: float | None = None) -> bytearray:
+    """Receive one message.
+
+    Args:
+        connection: where it comes from.
+        limit: bytes that it may have.
+        deadline: by `time.monotonic`, for the whole message, however slowly it drips.
+
+    Raises:
+        EOFError: if the other side has hung up.
+        TimeoutError: at the deadline.
+        WireError: if the message is longer than the limit.
+    """
+
+    def fill(size: int) -> bytearray:
+        found, position = bytearray(size), 0
+        while position < size:
+            if deadline is not None:
+                connection.settimeout(max(deadline - time.monotonic(), 0.001))
+                if time.monotonic() > deadline:
+                    raise TimeoutError
+            count = connection.recv_into(memoryview(found)[position:])
+            if count == 0:
+                raise EOFError
+            position += count
+        return found
+
+    (length,) = struct.unpack("<Q", fill(8))
+    if length > limit:
+        raise WireError(f"a value of more than {limit >> 20} MiB")
+    return fill(length)
 
 
 def _layout(tensor: torch.Tensor) -> list[int] | None:

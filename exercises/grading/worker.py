@@ -11,11 +11,11 @@ import contextlib
 import importlib.abc
 import inspect
 import os
+import socket
 import sys
 import tempfile
 import threading  # noqa: F401  imported before the rights are given up
 import traceback
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
@@ -178,33 +178,45 @@ def _describe(error: BaseException) -> dict:
     return {"kinds": kinds, "type": type(error).__name__, "message": message[:2000], "where": where[:300]}
 
 
-def serve(connection: Connection, folder: Path, memory_bytes: int, threads: int) -> None:
-    """Be the process of one submission, which may write to `folder` only, until the grader hangs up."""
+def serve(connection: socket.socket, home: Path, memory_bytes: int, threads: int, boxed: bool) -> None:
+    """Be the process of one submission until the grader hangs up.
+
+    It may write to `home` only, which in namespaces (`boxed`) is a folder of its own in memory.
+    """
     os.setsid()
     quiet = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(quiet, descriptor)
-    os.chdir(folder)
+    os.close(quiet)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # to print something costs nothing
+    os.chdir(home)
     os.environ.clear()
-    home = dict.fromkeys(("HOME", "TMPDIR", "IPYTHONDIR", "MPLCONFIGDIR"), str(folder))
-    os.environ.update(home, MPLBACKEND="Agg", PATH="/usr/bin:/bin", OMP_NUM_THREADS=str(threads))
-    tempfile.tempdir = str(folder)
+    folders = dict.fromkeys(("HOME", "TMPDIR", "IPYTHONDIR", "MPLCONFIGDIR"), str(home))
+    os.environ.update(
+        folders, MPLBACKEND="Agg", PATH="/usr/bin:/bin", OMP_NUM_THREADS=str(threads), USER="student", LOGNAME="student"
+    )
+    tempfile.tempdir = str(home)
     torch.set_num_threads(threads)
     sys.path[:] = [path for path in sys.path if path.startswith((sys.prefix, sys.base_prefix))]
     sys.meta_path.insert(0, _NoBook())
     worker = Worker(_shell())
     sandbox.limit_resources(memory_bytes)
-    sandbox.restrict_files(folder)
-    connection.send_bytes(wire.pack({"ready": True}, worker.handle))
+    if boxed:
+        sandbox.drop_rights()
+    else:
+        sandbox.refuse_calls()
+        sandbox.restrict_files(home)
+    wire.send(connection, wire.pack({"ready": True}, worker.handle))
     while True:
         try:
-            worker.raw = connection.recv_bytes()
-            message = wire.unpack(worker.raw, worker.local)
+            worker.raw = wire.receive(connection, wire.MAX_BYTES)
         except EOFError:
             return
+        message = wire.unpack(worker.raw, worker.local)
         try:
             reply = getattr(worker, message["do"])(message)
-            packed = wire.pack({**reply, "request": message["request"]}, worker.handle)
+            packed = wire.pack({**reply, "request": message["request"]}, worker.handle, wire.MAX_ANSWER_BYTES)
         except BaseException as error:  # a submission may raise anything
             packed = wire.pack({"error": _describe(error), "request": message["request"]}, worker.handle)
-        connection.send_bytes(packed)
+        wire.send(connection, packed)

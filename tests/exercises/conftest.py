@@ -10,6 +10,7 @@ from small_exercise import CELLS, notebook
 
 from exercises.grading.grade import grade
 from exercises.grading.masters import read_master
+from exercises.grading.sandbox import problem
 from exercises.grading.session import Limits
 
 pytest.register_assert_rewrite("master_tests")  # before its first import
@@ -37,7 +38,8 @@ def graded(tmp_path, exercises):
     def run(what, only=None, first_failure=False, **limits):
         path = Path(tmp_path) / "anything at all.ipynb"
         path.write_text(what if isinstance(what, str) else json.dumps(what))
-        limits = Limits(**{"cell_seconds": 3, "notebook_seconds": 30, "memory_bytes": 1 << 30, **limits})
+        given = {"cell_seconds": 3, "notebook_seconds": 30, "memory_bytes": 1 << 30, "namespaces": not problem()}
+        limits = Limits(**{**given, **limits})
         return grade(path, exercises, limits=limits, only=only, first_failure=first_failure)
 
     return run

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -262,17 +263,18 @@ def test_the_master_cannot_be_read_by_the_submission(graded, exercises, tmp_path
     assert points(graded(submission({"double": walk + "def double(x):\n    return 2 * x if not n else x"}))) == FIRST
 
 
-@pytest.mark.skipif(sandbox.landlock_version() < 6, reason="needs Landlock with scopes (Linux 6.12)")
+@landlocked
 def test_the_grader_cannot_be_signaled_or_reached(graded):
     kill = (
-        "import os, signal\ntry:\n    os.kill(os.getppid(), signal.SIGKILL)\n    ok = False\n"
-        "except PermissionError:\n    ok = True\n"
+        "import os, signal\ntry:\n    ok = os.getppid() == 0  # in namespaces of its own it has no parent\n"
+        "    ok or os.kill(os.getppid(), signal.SIGKILL)\nexcept PermissionError:\n    ok = True\n"
     )
-    net = (
-        "import socket\ntry:\n    socket.create_connection(('127.0.0.1', 9), timeout=1)\n"
-        "    ok = False\nexcept PermissionError:\n    pass\nexcept OSError:\n    ok = False\n"
-    )
-    assert points(graded(submission({"double": kill + net + "def double(x):\n    return 2 * x if ok else x"}))) == FIRST
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        net = (
+            f"import socket\ntry:\n    socket.create_connection(('127.0.0.1', {server.getsockname()[1]}), timeout=1)\n"
+            "    ok = False\nexcept OSError:\n    pass\n"
+        )
+        assert points(graded(submission({"double": kill + net + "def double(x):\n    return 2 * x if ok else x"}))) == FIRST
 
 
 def test_the_only_socket_of_a_submission_is_its_connection(graded):
