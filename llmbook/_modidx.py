@@ -744,6 +744,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'llmbook.data.pipeline._lost_items': ( '01_data/pipeline.html#_lost_items',
                                                                               'llmbook/data/pipeline.py'),
                                        'llmbook.data.pipeline._made_with': ('01_data/pipeline.html#_made_with', 'llmbook/data/pipeline.py'),
+                                       'llmbook.data.pipeline._make_corpus': ( '01_data/pipeline.html#_make_corpus',
+                                                                               'llmbook/data/pipeline.py'),
                                        'llmbook.data.pipeline._make_plan': ('01_data/pipeline.html#_make_plan', 'llmbook/data/pipeline.py'),
                                        'llmbook.data.pipeline._note_last': ('01_data/pipeline.html#_note_last', 'llmbook/data/pipeline.py'),
                                        'llmbook.data.pipeline._note_path': ('01_data/pipeline.html#_note_path', 'llmbook/data/pipeline.py'),

@@ -78,7 +78,7 @@ def is_fault(reason: str) -> bool:
     """Whether items skipped for this reason were meant to give a document."""
     return reason not in _ON_PURPOSE
 
-
+# %% ../../chapters/01_data/01_documents.ipynb #7e01b2c4
 def _skip_list(skipped: list[Skipped] | None, strict: bool) -> list[Skipped]:
     """The list that readers append to: the caller's, or with `strict` one that refuses."""
     if strict and not isinstance(skipped, _StrictList):
@@ -164,7 +164,7 @@ def _is_blank(text: str) -> bool:
     """Whether a text has no characters but white space."""
     return not text or text.isspace()
 
-
+# %% ../../chapters/01_data/01_documents.ipynb #7e02b2c4
 def _empty_text(place: str) -> Skipped:
     """The entry for a file or row whose text is blank."""
     return Skipped(place, "empty", "no characters but white space")
@@ -401,7 +401,7 @@ def _arrow_errors() -> tuple[type[Exception], ...]:
 
     return OSError, ValueError, OverflowError, pa.ArrowException
 
-
+# %% ../../chapters/01_data/01_documents.ipynb #7e03b2c4
 def _wrong_column(schema: Any) -> str | None:
     """In words, why a table gives no text at all, or None."""
     if "text" not in schema.names:
@@ -423,7 +423,7 @@ def _one_row(batch: Any, place: str) -> dict | Skipped:
                 return Skipped(place, "bad row", f"column {name!r}: {_error_line(error)}")
     return row
 
-
+# %% ../../chapters/01_data/01_documents.ipynb #7e04b2c4
 def _batch_rows(batch: Any, name: str, before: int) -> list:
     """The rows of a batch, of which `before` precede in their file."""
     try:
@@ -695,7 +695,7 @@ class _HubSource(NamedTuple):
     config: str | None = None
     split: str | None = None
 
-
+# %% ../../chapters/01_data/01_documents.ipynb #7e05b2c4
 def is_hub_source(source: str | Path) -> bool:
     """Whether a source is written `hf:...`, the name of a data set of the hub."""
     return isinstance(source, str) and source.startswith("hf:")

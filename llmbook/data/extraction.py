@@ -760,7 +760,8 @@ _USED = frozenset(["hidden", "popover", "open", "style", "role", "href", _NUMBER
 # %% ../../chapters/01_data/02_extraction.ipynb #c7b2d9e4
 _TAG_ATTRIBUTE = r"""[\s/]+[^\s/<>=]+(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+))?+"""
 _MANY_ATTRIBUTES = re.compile(
-    rf"(<[a-z][^\s/<>]*+(?:{_TAG_ATTRIBUTE}){{{_MOST_ATTRIBUTES}}}+)((?:{_TAG_ATTRIBUTE})++)",
+    rf"(<[a-z][^\s/<>]*+(?:{_TAG_ATTRIBUTE}){{{_MOST_ATTRIBUTES}}}+)"
+    rf"((?:{_TAG_ATTRIBUTE})++)",
     re.IGNORECASE,
 )
 _FORMATTING = re.compile(

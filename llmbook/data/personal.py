@@ -210,7 +210,8 @@ _INTERNATIONAL = re.compile(
 # %% ../../chapters/01_data/08_personal.ipynb #ce530a0b
 _AMERICAN = re.compile(
     r"[(1-9](?<![\w.+,$-].)"
-    rf"(?:(?:(?<=\()|(?<=1){_S}?{_M}?{_S}?\()[2-9]\d\d\){_SM}{{0,3}}[2-9]\d\d{_S}?{_M}?{_S}?"
+    rf"(?:(?:(?<=\()|(?<=1){_S}?{_M}?{_S}?\()[2-9]\d\d\)"
+    rf"{_SM}{{0,3}}[2-9]\d\d{_S}?{_M}?{_S}?"
     rf"|(?:(?<=1){_SM}[2-9]|(?<=[2-9]))\d\d{_SM}[2-9]\d\d{_SM})\d{{4}}{_END}",
     _FLAGS,
 )
@@ -224,20 +225,22 @@ _ANNOUNCED = re.compile(rf"[(\d](?<![\w.+,$-].)(?:{_GAP}\d){{5,16}}{_END}", _FLA
 # %% ../../chapters/01_data/08_personal.ipynb #6b11c746
 _OTHER = re.compile(
     r"(?:\b(?:isbn|issn|ean|upc|gtin|doi|pmid|part|serial|model|sku|order|invoice|ticket"
-    r"|account|acct|iban|card|ssn|version|release|build|revision|rev|bug|issue|item|catalog"
-    r"|article|patent|case|tracking|lot|vin|rfc|pep)s?\b(?:[\s.:#=_-]{0,3}"
+    r"|account|acct|iban|card|ssn|version|release|build|revision|rev|bug|issue|item"
+    r"|catalog|article|patent|case|tracking|lot|vin|rfc|pep)s?\b(?:[\s.:#=_-]{0,3}"
     r"(?:no|nr|num|numbers?|id|code|is|1[03])\b){0,2}[\s.:#=_-]{0,3}|[$€£¥₹#]\s?)\Z",
     re.IGNORECASE,
 )
 _COUNTED = re.compile(
-    r"\s?(?:[%€$£¥°]|(?:times|bytes|items|iterations|rows|lines|steps|functions|methods|calls"
-    r"|users|people|copies|records|entries|objects|words|tokens|characters|years|days|hours"
-    r"|minutes|seconds|ms|ns|[kmg]?b|usd|eur|euros?|dollars|k[mg]|met(?:er|re)s)\b)",
+    r"\s?(?:[%€$£¥°]|(?:times|bytes|items|iterations|rows|lines|steps|functions|methods"
+    r"|calls|users|people|copies|records|entries|objects|words|tokens|characters|years"
+    r"|days|hours|minutes|seconds|ms|ns|[kmg]?b|usd|eur|euros?|dollars|k[mg]"
+    r"|met(?:er|re)s)\b)",
     re.IGNORECASE,
 )
 _YEAR = "(?:1[5-9]|20)\\d\\d"
 _QUANTITY = re.compile(
-    rf"\(?(?:{_YEAR}{_M}\d\d?{_M}\d\d?|\d\d?{_M}\d\d?{_M}{_YEAR}|{_YEAR}{_SM}{{1,3}}{_YEAR})"
+    rf"\(?(?:{_YEAR}{_M}\d\d?{_M}\d\d?|\d\d?{_M}\d\d?{_M}{_YEAR}"
+    rf"|{_YEAR}{_SM}{{1,3}}{_YEAR})"
     r"(?!\d)|[+-]?\d{1,3}\.\d+[ ,/-]{1,3}[+-]?\d{1,3}\.\d|[+(]*\d+\.\d+\)?\Z"
 )
 
@@ -252,8 +255,8 @@ def _is_quantity(number: str, match: re.Match, before: str) -> bool:
 
 # %% ../../chapters/01_data/08_personal.ipynb #04200ce9
 _FILLER = (
-    r"(?:(?:me|us|him|her|them|at|on|no|nr|numbers?|is|are|to|via|by|the|my|our|or|and|now"
-    r"|today|office|home|work|direct|toll|free|line|under|unter|phone|mobile|cell|tel|fax)\b"
+    r"(?:(?:me|us|him|her|them|at|on|no|nr|numbers?|is|are|to|via|by|the|my|our|or|and"
+    r"|now|today|office|home|work|direct|toll|free|line|under|unter|phone|mobile|cell|tel|fax)\b"
     r"[ .:,;/|&#\u00a0-]{0,3}){0,4}\Z"
 )
 _STRONG = re.compile(

@@ -637,6 +637,33 @@ def _require_whole(corpus: Artifact, strict: bool) -> Artifact:
             raise BadItem(item)
     return corpus
 
+# %% ../../chapters/01_data/11_pipeline.ipynb #5d1e77a0
+def _make_corpus(
+    folder: Path,
+    config: CorpusConfig,
+    plan: Plan,
+    file_format: str,
+    executor: str,
+    workers: int,
+    progress: bool,
+    strict: bool,
+    **slurm,
+) -> Artifact | None:
+    """Make the corpus in a folder that is ours, or take what another process has made."""
+    with build_lock(folder, inside=True):
+        _claim_folder(folder, plan.settings)
+        if (folder / "manifest.json").exists():  # made while this process waited
+            return _require_whole(open_artifact(folder), strict)
+        if executor == "slurm":
+            jobs = _slurm_jobs(folder, config, plan, file_format, workers, strict, **slurm)
+            with console_to(Path(jobs.logging_dir.path).with_name("console.log")):
+                jobs.launch_job()
+            return None
+        run = (file_format, executor, workers, progress, strict)
+        _run_corpus(folder, config, plan, *run)
+        made = _seal_corpus(folder, _recipe_of(plan, config.source))
+        return _require_whole(made, strict)
+
 # %% ../../chapters/01_data/11_pipeline.ipynb #8e022546
 def write_corpus(
     folder: str | Path,
@@ -673,19 +700,8 @@ def write_corpus(
     _claim_folder(folder, plan.settings, write=False)
     if (folder / "manifest.json").exists():
         return _require_whole(open_artifact(folder), strict)
-    with build_lock(folder, inside=True):
-        _claim_folder(folder, plan.settings)
-        if (folder / "manifest.json").exists():  # made while this process waited
-            return _require_whole(open_artifact(folder), strict)
-        if executor == "slurm":
-            jobs = _slurm_jobs(folder, config, plan, file_format, workers, strict, **slurm)
-            with console_to(Path(jobs.logging_dir.path).with_name("console.log")):
-                jobs.launch_job()
-            return None
-        run = (file_format, executor, workers, progress, strict)
-        _run_corpus(folder, config, plan, *run)
-        made = _seal_corpus(folder, _recipe_of(plan, config.source))
-        return _require_whole(made, strict)
+    run = (file_format, executor, workers, progress, strict)
+    return _make_corpus(folder, config, plan, *run, **slurm)
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #a3b4c856
 def build_corpus(

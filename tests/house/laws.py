@@ -514,7 +514,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 # What no import of a module may need, unless its entry above allows it.
 BLOCKED = (
     "IPython ipykernel jupyter jupyter_core nbdev nbclient nbformat myst_nb sphinx matplotlib tensorboard tyro transformers "
-    "datatrove datasketch tokenizers tqdm filelock regex pytest pyarrow selectolax warcio zstandard datasets ray spacy trafilatura py3langid"
+    "datatrove datasketch tokenizers tqdm filelock regex pytest pyarrow selectolax warcio zstandard datasets ray spacy trafilatura "
+    "py3langid"
 ).split()
 
 
