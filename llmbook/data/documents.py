@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Reader', 'TEXT_READERS', 'SourceError', 'Skipped', 'BadItem', 'is_fault', 'make_document', 'jsonl_documents',
-           'parquet_documents', 'SourceFile', 'utf8_name', 'reader_for', 'read_files', 'assign_files',
+           'utf8_name', 'parquet_documents', 'SourceFile', 'reader_for', 'read_files', 'assign_files',
            'stdlib_documents', 'is_hub_source', 'hub_documents', 'list_files', 'count_skipped', 'open_source']
 
 # %% ../../chapters/01_data/01_documents.ipynb #a2a9c314
@@ -432,6 +432,12 @@ def _batch_rows(batch: Any, name: str, before: int) -> list:
         numbers = range(len(batch))
         return [_one_row(batch.slice(n, 1), f"{name}:{before + n + 1}") for n in numbers]
 
+# %% ../../chapters/01_data/01_documents.ipynb #e2ed986e
+def utf8_name(name: str) -> str:
+    """A file name in which bytes that are not UTF-8 are written as `\\xe9`."""
+    name = re.sub("[\udc80-\udcff]", lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", name)
+    return name.encode("utf-8", "backslashreplace").decode()
+
 # %% ../../chapters/01_data/01_documents.ipynb #45aa54a8
 def _open_parquet(path: Path) -> Any:
     """A Parquet file, to be read page by page. Arrow knows no paths that are not UTF-8."""
@@ -515,12 +521,6 @@ class SourceFile(NamedTuple):
     name: str
     path: Path
     bytes: int
-
-# %% ../../chapters/01_data/01_documents.ipynb #e2ed986e
-def utf8_name(name: str) -> str:
-    """A file name in which bytes that are not UTF-8 are written as `\\xe9`."""
-    name = re.sub("[\udc80-\udcff]", lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", name)
-    return name.encode("utf-8", "backslashreplace").decode()
 
 # %% ../../chapters/01_data/01_documents.ipynb #6b065618
 def _entry_fault(entry: os.DirEntry) -> tuple[str, str] | None:

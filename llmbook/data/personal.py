@@ -256,7 +256,8 @@ def _is_quantity(number: str, match: re.Match, before: str) -> bool:
 # %% ../../chapters/01_data/08_personal.ipynb #04200ce9
 _FILLER = (
     r"(?:(?:me|us|him|her|them|at|on|no|nr|numbers?|is|are|to|via|by|the|my|our|or|and"
-    r"|now|today|office|home|work|direct|toll|free|line|under|unter|phone|mobile|cell|tel|fax)\b"
+    r"|now|today|office|home|work|direct|toll|free|line|under|unter|phone|mobile|cell|tel"
+    r"|fax)\b"
     r"[ .:,;/|&#\u00a0-]{0,3}){0,4}\Z"
 )
 _STRONG = re.compile(

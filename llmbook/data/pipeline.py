@@ -404,7 +404,7 @@ def _lost_items(path: Path) -> Iterator[Skipped]:
         for row in map(json.loads, file):
             yield Skipped(row.get("name", row.get("id")), row["reason"], row["detail"])
 
-
+# %% ../../chapters/01_data/11_pipeline.ipynb #8f11a3d5
 def _first_skipped(plan: Plan, accounts: list[dict], most: int = 20) -> dict:
     """For each reason, names and details of the first items that could not be read."""
     found: dict[str, list] = {}
@@ -415,15 +415,20 @@ def _first_skipped(plan: Plan, accounts: list[dict], most: int = 20) -> dict:
     return found
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #8c20b206
-def _finish_corpus(folder: Path, source: str) -> dict:
+def _finish_corpus(folder: Path, source: str, strict: bool = False) -> dict:
     """Write `removed.jsonl` and `report.json` of a run whose phases have ended.
 
     Raises:
+        BadItem: with `strict`, for the first item that could not be read.
         EmptyCorpus: when no document is left.
     """
     work = Path(folder) / ".work"
     plan, accounts = read_plan(work), _read_accounts(work)
     report = _corpus_report(accounts, plan.skipped)
+    reading = (_lost_items(a["rows"]) for a in accounts if "skipped" in a)
+    for item in chain(plan.skipped, *reading) if strict else ():
+        if is_fault(item.reason):
+            raise BadItem(item)
     lost = chain(plan.skipped, *(_lost_items(account["rows"]) for account in accounts))
     _require_documents(report["kept"]["documents"], source, lost)
     with atomic_file(Path(folder) / "removed.jsonl") as file:
@@ -507,6 +512,7 @@ def _run_corpus(
     """Run what is left of a run in `folder`, write its report, and remove `.work`.
 
     Raises:
+        BadItem: with `strict`, for the first item that could not be read.
         EmptyCorpus: when no document is left; otherwise what the stages raise.
     """
     work = Path(folder) / ".work"
@@ -516,7 +522,7 @@ def _run_corpus(
     with _ray_cluster() if executor == "ray" else contextlib.nullcontext():
         for name, tasks, steps in phases:
             run_phase(name, tasks, steps, work, executor, workers, progress)
-    _finish_corpus(folder, config.source)
+    _finish_corpus(folder, config.source, strict)
     shutil.rmtree(work)
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #33245d2b
@@ -551,7 +557,7 @@ class _Recipe:
     source: str = unkeyed("")  # as it was given
     format: str = unkeyed("jsonl")  # of the files of documents
 
-
+# %% ../../chapters/01_data/11_pipeline.ipynb #8f12a3d5
 def _recipe_of(plan: Plan, source: str) -> _Recipe:
     """The recipe of a plan for a source of that name."""
     settings = dict(plan.settings)
@@ -756,7 +762,7 @@ def _note_path(workspace: Workspace, content: str) -> Path:
     name = hashlib.sha256(content.encode()).hexdigest()[:16]
     return workspace.root / "last" / f"{name}.json"
 
-
+# %% ../../chapters/01_data/11_pipeline.ipynb #8f13a3d5
 def _note_last(
     workspace: Workspace, content: str, config: CorpusConfig, out: Path | None = None
 ) -> None:
@@ -816,7 +822,7 @@ def _rules_of(config: CorpusConfig) -> dict:
     del rules["source"], rules["tasks"]
     return rules
 
-
+# %% ../../chapters/01_data/11_pipeline.ipynb #8f14a3d5
 def _check_rules(corpus: Artifact, config: CorpusConfig) -> None:
     """Refuse rules, other than the defaults, that a corpus was not made with."""
     made, default = _rules_of(_made_with(corpus)), _rules_of(CorpusConfig())
