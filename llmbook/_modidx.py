@@ -551,6 +551,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'llmbook/data/extraction.py'),
                                          'llmbook.data.extraction._make_block': ( '01_data/extraction.html#_make_block',
                                                                                   'llmbook/data/extraction.py'),
+                                         'llmbook.data.extraction._member_end': ( '01_data/extraction.html#_member_end',
+                                                                                  'llmbook/data/extraction.py'),
                                          'llmbook.data.extraction._member_records': ( '01_data/extraction.html#_member_records',
                                                                                       'llmbook/data/extraction.py'),
                                          'llmbook.data.extraction._meta_codec': ( '01_data/extraction.html#_meta_codec',

@@ -141,9 +141,9 @@ class _Window:
 
 # %% ../../chapters/01_data/02_extraction.ipynb #3fd34252
 def _begins_record(data: bytes, field: str) -> bool:
-    """Whether a record begins here, with that field, if its headers are all here."""
-    found = _HEADERS.match(data)
-    return field.encode() in found[0].lower() if found else bool(_VERSION.match(data))
+    """Whether a record begins here, with that field in its headers."""
+    found = _VERSION.match(data) and _HEADERS.match(data)
+    return bool(found) and field.encode() in found[0].lower()
 
 # %% ../../chapters/01_data/02_extraction.ipynb #f646d020
 def _block_at(window: _Window, place: int, length: int) -> tuple[bytes | None, bytes]:
@@ -275,6 +275,33 @@ def _find_bytes(file: BinaryIO, marker: bytes, start: int) -> int | None:
         kept = kept[-len(marker) + 1 :]
     return None
 
+# %% ../../chapters/01_data/02_extraction.ipynb #9a02c4e6
+def _member_end(file: BinaryIO, start: int) -> int | None:
+    """Where a member whose checksum is wrong ends, if another or nothing follows, or None.
+
+    Source: RFC 1952, section 2.3.
+    """
+    file.seek(start)
+    head = file.read(1 << 12)
+    flags, place = head[3], 10
+    if flags & 4:  # extra fields, with their length
+        place += 2 + int.from_bytes(head[place : place + 2], "little")
+    for bit in (8, 16):  # a name, a comment
+        place = head.find(b"\0", place) + 1 if flags & bit else place
+    file.seek(start + place + (2 if flags & 2 else 0))
+    inflater, waiting = zlib.decompressobj(-15), b""
+    try:
+        while not inflater.eof and (data := waiting or file.read(1 << 14)):
+            inflater.decompress(data, _SCAN)
+            waiting = inflater.unconsumed_tail
+    except zlib.error:
+        return None
+    end = file.tell() - len(inflater.unused_data) + 8
+    last = end == file.seek(0, 2)
+    file.seek(end)
+    follows = last or file.read(3) == _GZIP
+    return end if inflater.eof and follows else None
+
 # %% ../../chapters/01_data/02_extraction.ipynb #99e39a9a
 def _member_records(file: BinaryIO) -> Iterator[WarcRecord | str]:
     """The records in a file of gzip members, as `_stream_records` gives them."""
@@ -284,7 +311,10 @@ def _member_records(file: BinaryIO) -> Iterator[WarcRecord | str]:
         if file.read(3) == _GZIP:
             member = _GzipMember(file, start)
             yield from _stream_records(member)
-            start = _next_member(file, start + 1) if member.end is None else member.end
+            if (after := member.end) is None:
+                places = _member_end(file, start), _next_member(file, start + 1)
+                after = min((place for place in places if place), default=None)
+            start = after
         else:
             yield "no gzip member begins here"
             start = _next_member(file, start + 1)
@@ -442,7 +472,7 @@ def _undo_coding(data: bytes, name: str, limit: int) -> tuple[bytes, bool]:
     """
     bits, plain = _zlib_bits(data), _looks_plain(data)
     try:
-        if bits == 31 or name == "deflate":
+        if bits == 31 or name == "deflate" or (bits and name in ("gzip", "x-gzip")):
             found = _inflate(data, bits or -15, limit)
         elif data.startswith(_ZSTD):
             found = _unpack_zstd(data, limit)
