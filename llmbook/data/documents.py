@@ -896,7 +896,8 @@ def count_skipped(skipped: Iterable[Skipped]) -> str:
     items = list(skipped)
     counts = Counter(item.reason for item in items).most_common()
     words = ", ".join(f"{count} by {reason!r}" for reason, count in counts)
-    return f"{words}; first {items[0].name}: {items[0].detail}" if items else ""
+    first = ": ".join(filter(None, items[0][::2])) if items else ""
+    return f"{words}; first {first}" if items else ""
 
 # %% ../../chapters/01_data/01_documents.ipynb #12c0d952
 def _require_some(
