@@ -347,6 +347,172 @@ def decode(data: list[int], charset: str | None = None) -> tuple[str, str]:
     return "".join(signs), "windows-1252"
 
 
+# %% decode: line ends are translated, as a file opened as text does
+import io
+
+
+def decode(data: list[int], charset: str | None = None) -> tuple[str, str]:
+    """The text of the bytes, and the encoding in which they were read."""
+    raw, western = bytes(data), "windows-1252 cp1252 iso-8859-1 latin-1 latin1"
+    for mark, name in (
+        (b"\xef\xbb\xbf", "utf-8"),
+        (b"\xff\xfe", "utf-16-le"),
+        (b"\xfe\xff", "utf-16-be"),
+    ):
+        if raw.startswith(mark):
+            return raw[len(mark) :].decode(name, "replace"), name
+    for name in ((charset or "").strip().lower(), "utf-8"):
+        if name and name not in (*western.split(), "ascii", "us-ascii"):
+            try:
+                "".encode(name)  # fails for an unknown name, even if raw is empty
+                return io.TextIOWrapper(io.BytesIO(raw), encoding=name).read(), name
+            except (LookupError, ValueError):
+                pass
+    signs = (bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in raw)
+    return "".join(signs), "windows-1252"
+
+
+# %% decode: all aliases of cp1252, Latin-1 and ASCII are special, not only the seven names
+import codecs
+
+
+def decode(data: list[int], charset: str | None = None) -> tuple[str, str]:
+    """The text of the bytes, and the encoding in which they were read."""
+    raw, western = bytes(data), "windows-1252 cp1252 iso-8859-1 latin-1 latin1"
+    for mark, name in (
+        (b"\xef\xbb\xbf", "utf-8"),
+        (b"\xff\xfe", "utf-16-le"),
+        (b"\xfe\xff", "utf-16-be"),
+    ):
+        if raw.startswith(mark):
+            return raw[len(mark) :].decode(name, "replace"), name
+    for name in ((charset or "").strip().lower(), "utf-8"):
+        if name:
+            try:
+                if codecs.lookup(name).name in ("cp1252", "iso8859-1", "ascii"):
+                    continue
+                "".encode(name)  # fails for an unknown name, even if raw is empty
+                return raw.decode(name), name
+            except (LookupError, ValueError):
+                pass
+    signs = (bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in raw)
+    return "".join(signs), "windows-1252"
+
+
+# %% decode: the name's white space inside is dropped, too
+def decode(data: list[int], charset: str | None = None) -> tuple[str, str]:
+    """The text of the bytes, and the encoding in which they were read."""
+    raw, western = bytes(data), "windows-1252 cp1252 iso-8859-1 latin-1 latin1"
+    for mark, name in (
+        (b"\xef\xbb\xbf", "utf-8"),
+        (b"\xff\xfe", "utf-16-le"),
+        (b"\xfe\xff", "utf-16-be"),
+    ):
+        if raw.startswith(mark):
+            return raw[len(mark) :].decode(name, "replace"), name
+    for name in ((charset or "").lower().replace(" ", "").strip(), "utf-8"):
+        if name and name not in (*western.split(), "ascii", "us-ascii"):
+            try:
+                "".encode(name)  # fails for an unknown name, even if raw is empty
+                return raw.decode(name), name
+            except (LookupError, ValueError):
+                pass
+    signs = (bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in raw)
+    return "".join(signs), "windows-1252"
+
+
+# %% decode: quotation marks around the name are dropped
+def decode(data: list[int], charset: str | None = None) -> tuple[str, str]:
+    """The text of the bytes, and the encoding in which they were read."""
+    raw, western = bytes(data), "windows-1252 cp1252 iso-8859-1 latin-1 latin1"
+    for mark, name in (
+        (b"\xef\xbb\xbf", "utf-8"),
+        (b"\xff\xfe", "utf-16-le"),
+        (b"\xfe\xff", "utf-16-be"),
+    ):
+        if raw.startswith(mark):
+            return raw[len(mark) :].decode(name, "replace"), name
+    for name in ((charset or "").strip().strip("\"'").lower(), "utf-8"):
+        if name and name not in (*western.split(), "ascii", "us-ascii"):
+            try:
+                "".encode(name)  # fails for an unknown name, even if raw is empty
+                return raw.decode(name), name
+            except (LookupError, ValueError):
+                pass
+    signs = (bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in raw)
+    return "".join(signs), "windows-1252"
+
+
+# %% decode: a NUL in the text is dropped
+def decode(data: list[int], charset: str | None = None) -> tuple[str, str]:
+    """The text of the bytes, and the encoding in which they were read."""
+    raw, western = bytes(data), "windows-1252 cp1252 iso-8859-1 latin-1 latin1"
+    for mark, name in (
+        (b"\xef\xbb\xbf", "utf-8"),
+        (b"\xff\xfe", "utf-16-le"),
+        (b"\xfe\xff", "utf-16-be"),
+    ):
+        if raw.startswith(mark):
+            return raw[len(mark) :].decode(name, "replace"), name
+    for name in ((charset or "").strip().lower(), "utf-8"):
+        if name and name not in (*western.split(), "ascii", "us-ascii"):
+            try:
+                "".encode(name)  # fails for an unknown name, even if raw is empty
+                return raw.decode(name).replace("\0", ""), name
+            except (LookupError, ValueError):
+                pass
+    signs = (bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in raw)
+    return "".join(signs), "windows-1252"
+
+
+# %% decode: U+FEFF anywhere in a text without a mark is dropped
+def decode(data: list[int], charset: str | None = None) -> tuple[str, str]:
+    """The text of the bytes, and the encoding in which they were read."""
+    raw, western = bytes(data), "windows-1252 cp1252 iso-8859-1 latin-1 latin1"
+    for mark, name in (
+        (b"\xef\xbb\xbf", "utf-8"),
+        (b"\xff\xfe", "utf-16-le"),
+        (b"\xfe\xff", "utf-16-be"),
+    ):
+        if raw.startswith(mark):
+            return raw[len(mark) :].decode(name, "replace"), name
+    for name in ((charset or "").strip().lower(), "utf-8"):
+        if name and name not in (*western.split(), "ascii", "us-ascii"):
+            try:
+                "".encode(name)  # fails for an unknown name, even if raw is empty
+                return raw.decode(name).replace("\ufeff", ""), name
+            except (LookupError, ValueError):
+                pass
+    signs = (bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in raw)
+    return "".join(signs), "windows-1252"
+
+
+# %% decode: a declared utf-16 without a mark is refused
+def decode(data: list[int], charset: str | None = None) -> tuple[str, str]:
+    """The text of the bytes, and the encoding in which they were read."""
+    raw, western = bytes(data), "windows-1252 cp1252 iso-8859-1 latin-1 latin1"
+    for mark, name in (
+        (b"\xef\xbb\xbf", "utf-8"),
+        (b"\xff\xfe", "utf-16-le"),
+        (b"\xfe\xff", "utf-16-be"),
+    ):
+        if raw.startswith(mark):
+            return raw[len(mark) :].decode(name, "replace"), name
+    for name in ((charset or "").strip().lower(), "utf-8"):
+        if (
+            name
+            and not name.startswith("utf-16")
+            and name not in (*western.split(), "ascii", "us-ascii")
+        ):
+            try:
+                "".encode(name)  # fails for an unknown name, even if raw is empty
+                return raw.decode(name), name
+            except (LookupError, ValueError):
+                pass
+    signs = (bytes([byte]).decode("cp1252", "ignore") or chr(byte) for byte in raw)
+    return "".join(signs), "windows-1252"
+
+
 # %% gopher: quality is a matter of length: more than 50 words
 def gopher(text: str, words: list[str]) -> str | None:
     """The name of the first broken rule, or None."""
@@ -974,6 +1140,83 @@ def gopher(text: str, words: list[str]) -> str | None:
     return "stop words" if len(stop_words & set(words)) < 2 else None
 
 
+# %% gopher: other dashes and marks are bullets, too
+def gopher(text: str, words: list[str]) -> str | None:
+    """The name of the first broken rule, or None."""
+    stop_words = {"the", "be", "to", "of", "and", "that", "have", "with"}
+    proper = [word for word in words if any(map(str.isalnum, word))]
+    if not 50 <= len(proper) <= 100_000:
+        return "word count"
+    if not 3 <= sum(map(len, proper)) / len(proper) <= 10:
+        return "mean word length"
+    if text.count("#") / len(words) > 0.1:
+        return "hash signs per word"
+    if (text.count("...") + text.count("…")) / len(words) > 0.1:
+        return "ellipses per word"
+    lines = text.splitlines() or [""]
+    if (
+        sum(line.strip().startswith(("•", "-", "–", "—", "‣", "·")) for line in lines)
+        / len(lines)
+        > 0.9
+    ):
+        return "bullet lines"
+    if sum(line.strip().endswith(("...", "…")) for line in lines) / len(lines) > 0.3:
+        return "lines ending in an ellipsis"
+    if sum(any(map(str.isalpha, word)) for word in words) / len(words) < 0.8:
+        return "alphabetic words"
+    return "stop words" if len(stop_words & set(words)) < 2 else None
+
+
+# %% gopher: the share of lines with an ellipsis is of those that are not empty
+def gopher(text: str, words: list[str]) -> str | None:
+    """The name of the first broken rule, or None."""
+    stop_words = {"the", "be", "to", "of", "and", "that", "have", "with"}
+    proper = [word for word in words if any(map(str.isalnum, word))]
+    if not 50 <= len(proper) <= 100_000:
+        return "word count"
+    if not 3 <= sum(map(len, proper)) / len(proper) <= 10:
+        return "mean word length"
+    if text.count("#") / len(words) > 0.1:
+        return "hash signs per word"
+    if (text.count("...") + text.count("…")) / len(words) > 0.1:
+        return "ellipses per word"
+    lines = text.splitlines() or [""]
+    if sum(line.strip().startswith(("•", "-")) for line in lines) / len(lines) > 0.9:
+        return "bullet lines"
+    if (
+        sum(line.strip().endswith(("...", "…")) for line in lines)
+        / max(1, sum(map(bool, map(str.strip, lines))))
+        > 0.3
+    ):
+        return "lines ending in an ellipsis"
+    if sum(any(map(str.isalpha, word)) for word in words) / len(words) < 0.8:
+        return "alphabetic words"
+    return "stop words" if len(stop_words & set(words)) < 2 else None
+
+
+# %% gopher: two dots are an ellipsis at the end of a line
+def gopher(text: str, words: list[str]) -> str | None:
+    """The name of the first broken rule, or None."""
+    stop_words = {"the", "be", "to", "of", "and", "that", "have", "with"}
+    proper = [word for word in words if any(map(str.isalnum, word))]
+    if not 50 <= len(proper) <= 100_000:
+        return "word count"
+    if not 3 <= sum(map(len, proper)) / len(proper) <= 10:
+        return "mean word length"
+    if text.count("#") / len(words) > 0.1:
+        return "hash signs per word"
+    if (text.count("...") + text.count("…")) / len(words) > 0.1:
+        return "ellipses per word"
+    lines = text.splitlines() or [""]
+    if sum(line.strip().startswith(("•", "-")) for line in lines) / len(lines) > 0.9:
+        return "bullet lines"
+    if sum(line.strip().endswith(("..", "…")) for line in lines) / len(lines) > 0.3:
+        return "lines ending in an ellipsis"
+    if sum(any(map(str.isalpha, word)) for word in words) / len(words) < 0.8:
+        return "alphabetic words"
+    return "stop words" if len(stop_words & set(words)) < 2 else None
+
+
 # %% repetition: overlapping duplicates are counted twice
 def repetition(text: str, words: list[str], n: int) -> tuple[float, float]:
     """Characters in the top n-gram and in duplicate n-grams, per character."""
@@ -1277,6 +1520,145 @@ def repetition(text: str, words: list[str], n: int) -> tuple[float, float]:
         del words[: n if head in seen else 1]
         seen.add(head)
     return counts[first] * len(" ".join(first)) / len(text), duplicate / len(text)
+
+
+# %% repetition: n-grams are joined by a bar
+def repetition(text: str, words: list[str], n: int) -> tuple[float, float]:
+    """Characters in the top n-gram and in duplicate n-grams, per character."""
+    if len(words) < n or not text:
+        return 0.0, 0.0
+    ngrams = ["|".join(words[start : start + n]) for start in range(len(words) - n + 1)]
+    counts = collections.Counter(ngrams)
+    first = max(counts, key=counts.get)
+    seen, duplicate, place = set(), 0, 0
+    while place < len(ngrams):
+        if ngrams[place] in seen:
+            duplicate += len(ngrams[place].replace("|", ""))
+            place += n
+        else:
+            seen.add(ngrams[place])
+            place += 1
+    return counts[first] * len(first) / len(text), duplicate / len(text)
+
+
+# %% repetition: n-grams are joined by line ends
+def repetition(text: str, words: list[str], n: int) -> tuple[float, float]:
+    """Characters in the top n-gram and in duplicate n-grams, per character."""
+    if len(words) < n or not text:
+        return 0.0, 0.0
+    ngrams = [
+        "\n".join(words[start : start + n]) for start in range(len(words) - n + 1)
+    ]
+    counts = collections.Counter(ngrams)
+    first = max(counts, key=counts.get)
+    seen, duplicate, place = set(), 0, 0
+    while place < len(ngrams):
+        if ngrams[place] in seen:
+            duplicate += len("".join(words[place : place + n]))
+            place += n
+        else:
+            seen.add(ngrams[place])
+            place += 1
+    return counts[first] * len(first) / len(text), duplicate / len(text)
+
+
+# %% repetition: n-grams are joined by an underscore
+def repetition(text: str, words: list[str], n: int) -> tuple[float, float]:
+    """Characters in the top n-gram and in duplicate n-grams, per character."""
+    if len(words) < n or not text:
+        return 0.0, 0.0
+    ngrams = ["_".join(words[start : start + n]) for start in range(len(words) - n + 1)]
+    counts = collections.Counter(ngrams)
+    first = max(counts, key=counts.get)
+    seen, duplicate, place = set(), 0, 0
+    while place < len(ngrams):
+        if ngrams[place] in seen:
+            duplicate += len("".join(words[place : place + n]))
+            place += n
+        else:
+            seen.add(ngrams[place])
+            place += 1
+    return counts[first] * len(first) / len(text), duplicate / len(text)
+
+
+# %% repetition: n-grams are joined by tabs
+def repetition(text: str, words: list[str], n: int) -> tuple[float, float]:
+    """Characters in the top n-gram and in duplicate n-grams, per character."""
+    if len(words) < n or not text:
+        return 0.0, 0.0
+    ngrams = [
+        "\t".join(words[start : start + n]) for start in range(len(words) - n + 1)
+    ]
+    counts = collections.Counter(ngrams)
+    first = max(counts, key=counts.get)
+    seen, duplicate, place = set(), 0, 0
+    while place < len(ngrams):
+        if ngrams[place] in seen:
+            duplicate += len("".join(words[place : place + n]))
+            place += n
+        else:
+            seen.add(ngrams[place])
+            place += 1
+    return counts[first] * len(first) / len(text), duplicate / len(text)
+
+
+# %% repetition: empty words are left out first
+def repetition(text: str, words: list[str], n: int) -> tuple[float, float]:
+    """Characters in the top n-gram and in duplicate n-grams, per character."""
+    words = [word for word in words if word]
+    if len(words) < n or not text:
+        return 0.0, 0.0
+    ngrams = [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
+    counts = collections.Counter(ngrams)
+    first = max(counts, key=counts.get)
+    seen, duplicate, place = set(), 0, 0
+    while place < len(ngrams):
+        if ngrams[place] in seen:
+            duplicate += sum(map(len, ngrams[place]))
+            place += n
+        else:
+            seen.add(ngrams[place])
+            place += 1
+    return counts[first] * len(" ".join(first)) / len(text), duplicate / len(text)
+
+
+# %% repetition: words are stripped first
+def repetition(text: str, words: list[str], n: int) -> tuple[float, float]:
+    """Characters in the top n-gram and in duplicate n-grams, per character."""
+    words = [word.strip() for word in words]
+    if len(words) < n or not text:
+        return 0.0, 0.0
+    ngrams = [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
+    counts = collections.Counter(ngrams)
+    first = max(counts, key=counts.get)
+    seen, duplicate, place = set(), 0, 0
+    while place < len(ngrams):
+        if ngrams[place] in seen:
+            duplicate += sum(map(len, ngrams[place]))
+            place += n
+        else:
+            seen.add(ngrams[place])
+            place += 1
+    return counts[first] * len(" ".join(first)) / len(text), duplicate / len(text)
+
+
+# %% repetition: n-grams are joined by a control character that no word is thought to hold
+def repetition(text: str, words: list[str], n: int) -> tuple[float, float]:
+    """Characters in the top n-gram and in duplicate n-grams, per character."""
+    if len(words) < n or not text:
+        return 0.0, 0.0
+    ngrams = ["\x1f".join(words[start : start + n]) for start in range(len(words) - n + 1)]
+    counts = collections.Counter(ngrams)
+    first = max(counts, key=counts.get)
+    seen, duplicate, place = set(), 0, 0
+    while place < len(ngrams):
+        if ngrams[place] in seen:
+            duplicate += len(ngrams[place].replace("\x1f", ""))
+            place += n
+        else:
+            seen.add(ngrams[place])
+            place += 1
+    return counts[first] * len(first) / len(text), duplicate / len(text)
 
 
 # %% minhash: one permutation is used for all places
@@ -1632,6 +2014,83 @@ def minhash(text: str, permutations: list[tuple[int, int]], n: int = 5) -> list[
 def similarity(first: str, second: str, permutations: list[tuple[int, int]], n: int = 5) -> float:
     """The share of places in which the signatures of two texts agree."""
     if not all(any(map(str.isalnum, text)) for text in (first, second)):
+        return 0.0
+    places = zip(minhash(first, permutations, n), minhash(second, permutations, n))
+    return sum(one == other for one, other in places) / len(permutations)
+
+
+# %% minhash: soft hyphens are deleted first
+def minhash(text: str, permutations: list[tuple[int, int]], n: int = 5) -> list[int]:
+    """For each permutation (a, b) the smallest mapped hash of the text's shingles."""
+    words = re.findall(r"\w+", text.lower().replace("\u00ad", ""))
+    hashes = set()
+    for start in range(max(1, len(words) - n + 1) if words else 0):
+        shingle = " ".join(words[start : start + n]).encode()
+        hashes.add(int.from_bytes(hashlib.sha1(shingle).digest()[:4], "little"))
+    return [
+        min(((a * h + b) % 2**32 for h in hashes), default=2**32 - 1)
+        for a, b in permutations
+    ]
+
+
+def similarity(
+    first: str, second: str, permutations: list[tuple[int, int]], n: int = 5
+) -> float:
+    """The share of places in which the signatures of two texts agree."""
+    if not re.search(r"\w", first) or not re.search(r"\w", second):
+        return 0.0
+    places = zip(minhash(first, permutations, n), minhash(second, permutations, n))
+    return sum(one == other for one, other in places) / len(permutations)
+
+
+# %% minhash: casefold for the similarity only
+def minhash(text: str, permutations: list[tuple[int, int]], n: int = 5) -> list[int]:
+    """For each permutation (a, b) the smallest mapped hash of the text's shingles."""
+    words = re.findall(r"\w+", text.lower())
+    hashes = set()
+    for start in range(max(1, len(words) - n + 1) if words else 0):
+        shingle = " ".join(words[start : start + n]).encode()
+        hashes.add(int.from_bytes(hashlib.sha1(shingle).digest()[:4], "little"))
+    return [
+        min(((a * h + b) % 2**32 for h in hashes), default=2**32 - 1)
+        for a, b in permutations
+    ]
+
+
+def similarity(
+    first: str, second: str, permutations: list[tuple[int, int]], n: int = 5
+) -> float:
+    """The share of places in which the signatures of two texts agree."""
+    if not re.search(r"\w", first) or not re.search(r"\w", second):
+        return 0.0
+    places = zip(
+        minhash(first.casefold(), permutations, n),
+        minhash(second.casefold(), permutations, n),
+    )
+    return sum(one == other for one, other in places) / len(permutations)
+
+
+# %% minhash: the similarity is 1 for equal texts, words or not
+def minhash(text: str, permutations: list[tuple[int, int]], n: int = 5) -> list[int]:
+    """For each permutation (a, b) the smallest mapped hash of the text's shingles."""
+    words = re.findall(r"\w+", text.lower())
+    hashes = set()
+    for start in range(max(1, len(words) - n + 1) if words else 0):
+        shingle = " ".join(words[start : start + n]).encode()
+        hashes.add(int.from_bytes(hashlib.sha1(shingle).digest()[:4], "little"))
+    return [
+        min(((a * h + b) % 2**32 for h in hashes), default=2**32 - 1)
+        for a, b in permutations
+    ]
+
+
+def similarity(
+    first: str, second: str, permutations: list[tuple[int, int]], n: int = 5
+) -> float:
+    """The share of places in which the signatures of two texts agree."""
+    if first == second:
+        return 1.0
+    if not re.search(r"\w", first) or not re.search(r"\w", second):
         return 0.0
     places = zip(minhash(first, permutations, n), minhash(second, permutations, n))
     return sum(one == other for one, other in places) / len(permutations)
@@ -2066,6 +2525,27 @@ def cluster_labels(pairs: list[tuple[int, int]], n: int) -> list[int]:
     return [find(document) for document in range(n)]
 
 
+# %% clusters: without documents no pair is checked
+def cluster_labels(pairs: list[tuple[int, int]], n: int) -> list[int]:
+    """For each of n documents the smallest number in its cluster."""
+    if n == 0:
+        return []
+    parent = list(range(n))
+
+    def find(document: int) -> int:
+        while parent[document] != document:
+            parent[document] = parent[parent[document]]
+            document = parent[document]
+        return document
+
+    for pair in pairs:
+        if outside := [number for number in pair if not 0 <= number < n]:
+            raise ValueError(f"there is no document {outside[0]}: n is {n}")
+        small, large = sorted(map(find, pair))
+        parent[large] = small
+    return [find(document) for document in range(n)]
+
+
 # %% mask: versions with five numbers lose four of them
 def mask(text: str) -> tuple[str, int, int]:
     """The text without addresses, the number of e-mail and of IPv4 addresses."""
@@ -2279,6 +2759,94 @@ def mask(text: str) -> tuple[str, int, int]:
     number = "(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
     address = rf"(?<![\w.]){number}(?:\.{number}){{3}}(?![A-Za-z0-9]|\.\w)"
     text, emails = re.subn(email, "[email]", text, flags=re.ASCII)
+    text, addresses = re.subn(address, "[ip]", text, flags=re.ASCII)
+    return text, emails, addresses
+
+
+# %% mask: capitals by IGNORECASE without ASCII, which knows ſ and the Kelvin sign
+def mask(text: str) -> tuple[str, int, int]:
+    """The text without addresses, the number of e-mail and of IPv4 addresses."""
+    label = "[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
+    email = rf"(?<![a-z0-9_%+])[a-z0-9_%+][a-z0-9_%+.-]*@(?:{label}\.)+[a-z]{{2,}}(?![a-z0-9_-]|\.[a-z0-9_])"
+    number = "(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
+    address = rf"(?<![a-z0-9_.]){number}(?:\.{number}){{3}}(?![a-z0-9_]|\.[a-z0-9_])"
+    text, emails = re.subn(email, "[email]", text, flags=re.IGNORECASE)
+    text, addresses = re.subn(address, "[ip]", text, flags=re.IGNORECASE)
+    return text, emails, addresses
+
+
+# %% mask: a last label of more than 24 letters is none
+def mask(text: str) -> tuple[str, int, int]:
+    """The text without addresses, the number of e-mail and of IPv4 addresses."""
+    label = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+    email = rf"(?<![\w%+])[\w%+][\w%+.-]*@(?:{label}\.)+[A-Za-z]{{2,24}}(?![\w-]|\.\w)"
+    number = "(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
+    address = rf"(?<![\w.]){number}(?:\.{number}){{3}}(?!\w|\.\w)"
+    text, emails = re.subn(email, "[email]", text, flags=re.ASCII)
+    text, addresses = re.subn(address, "[ip]", text, flags=re.ASCII)
+    return text, emails, addresses
+
+
+# %% mask: a name has at most 64 characters
+def mask(text: str) -> tuple[str, int, int]:
+    """The text without addresses, the number of e-mail and of IPv4 addresses."""
+    label = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+    email = (
+        rf"(?<![\w%+])[\w%+][\w%+.-]{{0,63}}@(?:{label}\.)+[A-Za-z]{{2,}}(?![\w-]|\.\w)"
+    )
+    number = "(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
+    address = rf"(?<![\w.]){number}(?:\.{number}){{3}}(?!\w|\.\w)"
+    text, emails = re.subn(email, "[email]", text, flags=re.ASCII)
+    text, addresses = re.subn(address, "[ip]", text, flags=re.ASCII)
+    return text, emails, addresses
+
+
+# %% mask: an address behind mailto: is left
+def mask(text: str) -> tuple[str, int, int]:
+    """The text without addresses, the number of e-mail and of IPv4 addresses."""
+    label = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+    email = rf"(?<!mailto:)(?<![\w%+])[\w%+][\w%+.-]*@(?:{label}\.)+[A-Za-z]{{2,}}(?![\w-]|\.\w)"
+    number = "(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
+    address = rf"(?<![\w.]){number}(?:\.{number}){{3}}(?!\w|\.\w)"
+    text, emails = re.subn(email, "[email]", text, flags=re.ASCII)
+    text, addresses = re.subn(address, "[ip]", text, flags=re.ASCII)
+    return text, emails, addresses
+
+
+# %% mask: a domain has at most five labels
+def mask(text: str) -> tuple[str, int, int]:
+    """The text without addresses, the number of e-mail and of IPv4 addresses."""
+    label = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+    email = (
+        rf"(?<![\w%+])[\w%+][\w%+.-]*@(?:{label}\.){{1,4}}[A-Za-z]{{2,}}(?![\w-]|\.\w)"
+    )
+    number = "(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
+    address = rf"(?<![\w.]){number}(?:\.{number}){{3}}(?!\w|\.\w)"
+    text, emails = re.subn(email, "[email]", text, flags=re.ASCII)
+    text, addresses = re.subn(address, "[ip]", text, flags=re.ASCII)
+    return text, emails, addresses
+
+
+# %% mask: a hyphen before an IPv4 address keeps it
+def mask(text: str) -> tuple[str, int, int]:
+    """The text without addresses, the number of e-mail and of IPv4 addresses."""
+    label = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+    email = rf"(?<![\w%+])[\w%+][\w%+.-]*@(?:{label}\.)+[A-Za-z]{{2,}}(?![\w-]|\.\w)"
+    number = "(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
+    address = rf"(?<![\w.-]){number}(?:\.{number}){{3}}(?!\w|\.\w)"
+    text, emails = re.subn(email, "[email]", text, flags=re.ASCII)
+    text, addresses = re.subn(address, "[ip]", text, flags=re.ASCII)
+    return text, emails, addresses
+
+
+# %% mask: capitals of e-mail addresses by (?i) without ASCII
+def mask(text: str) -> tuple[str, int, int]:
+    """The text without addresses, the number of e-mail and of IPv4 addresses."""
+    label = "[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
+    email = rf"(?i)(?<![0-9a-zA-Z_%+])[0-9a-z_%+][0-9a-z_%+.-]*@(?:{label}\.)+[a-z]{{2,}}(?![0-9a-z_-]|\.[0-9a-z_])"
+    number = "(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
+    address = rf"(?<![\w.]){number}(?:\.{number}){{3}}(?!\w|\.\w)"
+    text, emails = re.subn(email, "[email]", text)
     text, addresses = re.subn(address, "[ip]", text, flags=re.ASCII)
     return text, emails, addresses
 
@@ -2675,3 +3243,41 @@ def smallest_threshold(scores: list[float], labels: list[int], precision: float)
         if sum(removed) / len(removed) >= precision:
             return threshold
     return None
+
+
+# %% threshold: infinite scores are left out
+def smallest_threshold(
+    scores: list[float], labels: list[int], precision: float
+) -> float | None:
+    """The smallest score that, as a threshold, reaches the precision, or None."""
+    ranked = sorted(
+        ((s, y) for s, y in zip(scores, labels) if math.isfinite(s)),
+        key=lambda pair: pair[0],
+        reverse=True,
+    )
+    best, right = None, 0
+    for removed, (score, label) in enumerate(ranked, start=1):
+        right += label
+        if removed < len(ranked) and ranked[removed][0] == score:
+            continue
+        if right / removed >= precision:
+            best = score
+    return best
+
+
+# %% threshold: an infinite score is passed over, as if it were a mark for the end
+def smallest_threshold(
+    scores: list[float], labels: list[int], precision: float
+) -> float | None:
+    """The smallest score that, as a threshold, reaches the precision, or None."""
+    ranked = sorted(zip(scores, labels), key=lambda pair: pair[0], reverse=True)
+    best, right, before = None, 0, math.inf
+    for removed, (score, label) in enumerate(ranked, start=1):
+        right += label
+        if score == math.inf:
+            continue
+        if removed < len(ranked) and ranked[removed][0] == score:
+            continue
+        if right / removed >= precision:
+            best = score
+    return best

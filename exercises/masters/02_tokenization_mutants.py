@@ -251,6 +251,27 @@ def utf8_encode(code_points: list[int]) -> list[int]:
     return data
 
 
+# %% utf8: U+DC00 falls between the two ranges of surrogates
+def utf8_encode(code_points: list[int]) -> list[int]:
+    """The bytes, 0 to 255, of the code points in UTF-8."""
+    data = []
+    for point in code_points:
+        if point < 0:
+            raise ValueError(f"{point} is no code point")
+        if 0xD800 <= point < 0xDC00 or 0xDC00 < point <= 0xDFFF or point > 0x10FFFF:
+            raise ValueError(f"UTF-8 cannot hold U+{point:04X}")
+        if point < 0x80:
+            data.append(point)
+        elif point < 0x800:
+            data += [0xC0 | point >> 6, 0x80 | point & 0x3F]
+        elif point < 0x10000:
+            data += [0xE0 | point >> 12, 0x80 | point >> 6 & 0x3F, 0x80 | point & 0x3F]
+        else:
+            data += [0xF0 | point >> 18, 0x80 | point >> 12 & 0x3F]
+            data += [0x80 | point >> 6 & 0x3F, 0x80 | point & 0x3F]
+    return data
+
+
 # %% pretokenize: the text is split at white space
 def pretokenize(text: str, special_tokens: list[str]) -> list[str]:
     """The pieces of the text, none empty; special tokens are pieces of their own."""
@@ -542,6 +563,61 @@ def pretokenize(text: str, special_tokens: list[str]) -> list[str]:
         return regex.findall(pattern, text)
     at, _, name = min(found)
     return regex.findall(pattern, text[:at]) + [name] + pretokenize(text[at + len(name) :], special_tokens)
+
+
+# %% pretokenize: Chinese numerals are numbers, though Unicode calls them letters
+def pretokenize(text: str, special_tokens: list[str]) -> list[str]:
+    """The pieces of the text, none empty; special tokens are pieces of their own."""
+
+    numerals = "一二三四五六七八九十百千万"
+    words = r" ?[\p{L}--[一二三四五六七八九十百千万]]+| ?[\p{N}一二三四五六七八九十百千万]+| ?[^\s\p{L}\p{N}]+"
+    pattern = rf"'(?:s|t|re|ve|m|ll|d)|{words}|\s+(?!\S)|\s+"
+    names = sorted(special_tokens, key=len, reverse=True)
+    stretches = [text]
+    if names:
+        stretches = re.split(f"({'|'.join(map(re.escape, names))})", text)
+    pieces = []
+    for number, stretch in enumerate(stretches):
+        pieces += (
+            [stretch] if number % 2 else regex.findall(pattern, stretch, flags=regex.V1)
+        )
+    return pieces
+
+
+# %% pretokenize: numbers are what str.isnumeric says, which 三 is, too
+def kind_of(sign):
+    if sign.isspace():
+        return "space"
+    return "number" if sign.isnumeric() else "letter" if sign.isalpha() else "mark"
+
+
+def pieces_of(text):
+    pieces, at = [], 0
+    while at < len(text):
+        if short := re.match("'(?:s|t|re|ve|m|ll|d)", text[at:]):
+            end = at + short.end()
+        else:
+            first = at + (text[at] == " " and at + 1 < len(text) and not text[at + 1].isspace())
+            end = first + 1
+            while end < len(text) and kind_of(text[end]) == kind_of(text[first]):
+                end += 1
+            if text[first].isspace() and end < len(text) and end - at > 1:
+                end -= 1
+        pieces.append(text[at:end])
+        at = end
+    return pieces
+
+
+def pretokenize(text: str, special_tokens: list[str]) -> list[str]:
+    """The pieces of the text, none empty; special tokens are pieces of their own."""
+    names = sorted(special_tokens, key=len, reverse=True)
+    stretches = [text]
+    if names:
+        stretches = re.split(f"({'|'.join(map(re.escape, names))})", text)
+    pieces = []
+    for number, stretch in enumerate(stretches):
+        pieces += [stretch] if number % 2 else pieces_of(stretch)
+    return pieces
 
 
 # %% pairs: overlapping pairs are counted once, as merges would find them
@@ -924,6 +1000,54 @@ def merge(ids: list[int], pair: tuple[int, int], new_id: int) -> list[int]:
             merged.append(ids[at])
             at += 1
     return merged
+
+
+# %% pairs: merged ids are looked at again
+def pair_counts(
+    words: list[list[int]], frequencies: list[int]
+) -> list[tuple[int, int, int]]:
+    """All pairs of neighbors as (left, right, count), in ascending order."""
+    counts = collections.Counter()
+    for word, frequency in zip(words, frequencies):
+        for pair in zip(word, word[1:]):
+            counts[pair] += frequency
+    return [(left, right, counts[left, right]) for left, right in sorted(counts)]
+
+
+def merge(ids: list[int], pair: tuple[int, int], new_id: int) -> list[int]:
+    """The ids with `new_id` for each pair, from left to right without overlap."""
+    merged = []
+    for identity in ids:
+        if merged and (merged[-1], identity) == tuple(pair):
+            merged[-1] = new_id
+        else:
+            merged.append(identity)
+    return merged
+
+
+# %% pairs: merging is repeated until the pair is gone
+def pair_counts(
+    words: list[list[int]], frequencies: list[int]
+) -> list[tuple[int, int, int]]:
+    """All pairs of neighbors as (left, right, count), in ascending order."""
+    counts = collections.Counter()
+    for word, frequency in zip(words, frequencies):
+        for pair in zip(word, word[1:]):
+            counts[pair] += frequency
+    return [(left, right, counts[left, right]) for left, right in sorted(counts)]
+
+
+def merge(ids: list[int], pair: tuple[int, int], new_id: int) -> list[int]:
+    """The ids with `new_id` for each pair, from left to right without overlap."""
+    merged, at = [], 0
+    while at < len(ids):
+        if tuple(ids[at : at + 2]) == tuple(pair):
+            merged.append(new_id)
+            at += 2
+        else:
+            merged.append(ids[at])
+            at += 1
+    return merged if merged == ids else merge(merged, pair, new_id)
 
 
 # %% train: the first pair met wins among equally frequent ones
@@ -1624,6 +1748,85 @@ def train_bpe(texts: list[str], vocab_size: int, special_tokens: list[str]) -> l
             for pair in zip(ids, ids[1:]):
                 counts[pair] += times
         if not counts:
+            break
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        for ids, _ in words:
+            at = 0
+            while at + 1 < len(ids):
+                if (ids[at], ids[at + 1]) == best:
+                    ids[at : at + 2] = [256 + len(merges)]
+                at += 1
+        merges.append(best)
+    return merges
+
+
+# %% train: pieces of more than 64 characters are not learned from
+def train_bpe(
+    texts: list[str], vocab_size: int, special_tokens: list[str]
+) -> list[tuple[int, int]]:
+    """The merges (left id, right id), in the order in which they were learned."""
+    limit = vocab_size - 256 - len(special_tokens)
+    if limit < 0:
+        smallest = 256 + len(special_tokens)
+        raise ValueError(f"vocab_size is {vocab_size}, but must be {smallest} or more")
+    names = sorted(special_tokens, key=len, reverse=True)
+    border = "|".join(map(re.escape, names)) or r"(?!)"
+    pieces = collections.Counter()
+    for text in texts:
+        for stretch in re.split(border, text):
+            pieces.update(re.findall(r" ?[^ ]+| +", stretch))
+    words = [
+        (list(piece.encode()), times)
+        for piece, times in pieces.items()
+        if len(piece) <= 64
+    ]
+    merges = []
+    while len(merges) < limit:
+        counts = collections.Counter()
+        for ids, times in words:
+            for pair in zip(ids, ids[1:]):
+                counts[pair] += times
+        if not counts:
+            break
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        for ids, _ in words:
+            at = 0
+            while at + 1 < len(ids):
+                if (ids[at], ids[at + 1]) == best:
+                    ids[at : at + 2] = [256 + len(merges)]
+                at += 1
+        merges.append(best)
+    return merges
+
+
+# %% train: once there are many merges, the last pair that occurs once is left
+def train_bpe(
+    texts: list[str], vocab_size: int, special_tokens: list[str]
+) -> list[tuple[int, int]]:
+    """The merges (left id, right id), in the order in which they were learned."""
+    limit = vocab_size - 256 - len(special_tokens)
+    if limit < 0:
+        smallest = 256 + len(special_tokens)
+        raise ValueError(f"vocab_size is {vocab_size}, but must be {smallest} or more")
+    names = sorted(special_tokens, key=len, reverse=True)
+    border = "|".join(map(re.escape, names)) or r"(?!)"
+    pieces = collections.Counter()
+    for text in texts:
+        for stretch in re.split(border, text):
+            pieces.update(re.findall(r" ?[^ ]+| +", stretch))
+    words = [(list(piece.encode()), times) for piece, times in pieces.items()]
+    merges = []
+    while len(merges) < limit:
+        counts = collections.Counter()
+        for ids, times in words:
+            for pair in zip(ids, ids[1:]):
+                counts[pair] += times
+        if (
+            not counts
+            or len(counts) == 1
+            and max(counts.values()) == 1
+            and len(merges) > 40
+        ):
             break
         best = min(counts, key=lambda pair: (-counts[pair], pair))
         for ids, _ in words:
@@ -2935,6 +3138,41 @@ def read_shard(data: list[int], tokenizer: int) -> list[int]:
             f"not a shard, truncated, too long, corrupted, of another tokenizer, or of the version {found}"
         ) from None
     return list(struct.unpack(f"<{N}{'H' if width == 2 else 'I'}", raw[32:]))
+
+
+# %% shard: 2 bytes per token of a large vocabulary are refused
+def write_shard(tokens: list[int], vocab_size: int, tokenizer: int) -> list[int]:
+    """The bytes of a file with these tokens."""
+    for token in tokens:
+        if not 0 <= token < vocab_size:
+            raise ValueError(f"token {token} is not from 0 to {vocab_size - 1}")
+    width, code = (2, "H") if vocab_size <= 65_536 else (4, "I")
+    sizes = 1, width, vocab_size, len(tokens)
+    header = struct.pack("<4sHHIQQ", b"SHRD", *sizes, tokenizer)
+    body = struct.pack(f"<{len(tokens)}{code}", *tokens)
+    return list(header + struct.pack("<I", zlib.crc32(header + body)) + body)
+
+
+def read_shard(data: list[int], tokenizer: int) -> list[int]:
+    """The tokens in the file, if it is intact and of this tokenizer."""
+    raw = bytes(data)
+    if raw[:4] != b"SHRD":
+        raise ValueError("not a shard")
+    if len(raw) < 32:
+        raise ValueError("truncated: the header has 32 bytes")
+    version, width, _, N, made = struct.unpack_from("<HHIQQ", raw, 4)
+    if version != 1:
+        raise ValueError(f"version {version} is unknown")
+    if len(raw) != 32 + N * width:
+        raise ValueError("truncated" if len(raw) < 32 + N * width else "too long")
+    if struct.unpack_from("<I", raw, 8)[0] > 65_536 and width == 2:
+        raise ValueError("version of the width")
+    body = raw[32:]
+    if struct.pack("<I", zlib.crc32(raw[:28] + body)) != raw[28:32]:
+        raise ValueError("corrupted")
+    if made != tokenizer:
+        raise ValueError(f"made with tokenizer {made}, not {tokenizer}")
+    return list(struct.unpack(f"<{N}{'H' if width == 2 else 'I'}", body))
 
 
 # %% windows: a window needs only T tokens, and the last target is missing
