@@ -9,6 +9,7 @@ __all__ = ['WorldError', 'World', 'open_world', 'fork_world', 'distribute_model'
 import contextlib
 import itertools
 import os
+import socket
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -186,10 +187,11 @@ def fork_world(function: Callable[[], _Result], size: int) -> list[_Result]:
     from torch.distributed import TCPStore
 
     here, fork = os.getpid(), multiprocessing.get_context("fork")
-    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
     pipes = [fork.Pipe(duplex=False) for _ in range(size)]
     processes = [
-        fork.Process(target=_forked, args=(function, rank, size, store.port, send, here))
+        fork.Process(target=_forked, args=(function, rank, size, port, send, here))
         for rank, (_, send) in enumerate(pipes)
     ]
     try:
@@ -197,6 +199,8 @@ def fork_world(function: Callable[[], _Result], size: int) -> list[_Result]:
             with interrupts_held():
                 process.start()
             send.close()
+        found_at = {"port": port, "master_listen_fd": listener.detach()}
+        _store = TCPStore("127.0.0.1", is_master=True, wait_for_workers=False, **found_at)
         found = _received(pipes)
     except BaseException:
         for process in processes:
