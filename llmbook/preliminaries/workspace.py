@@ -224,11 +224,11 @@ _CLUTTER = ".DS_Store ._* .localized .fseventsd .Spotlight-V100 .TemporaryItems 
 _CLUTTER += (
     " Thumbs.db ehthumbs.db desktop.ini $RECYCLE.BIN .directory .Trash-* .nfs* @eaDir"
 )
-_CLUTTER += " lost+found .lock .????????????????.partial"
+_CLUTTER += " lost+found .lock *.partial"
 
 
 def is_clutter(name: str) -> bool:
-    """Whether a file or folder of that name is no content: a system's, or our remains."""
+    """Whether a file or folder of that name is no content: a system's, or unfinished."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in _CLUTTER.split())
 
 # %% ../../chapters/00_preliminaries/02_workspace.ipynb #b84dbe3c
@@ -266,7 +266,7 @@ def seal_folder(
         WorkspaceError: when there is no file.
         WorkspaceFull: when the disk is full.
     """
-    for leftover in folder.rglob(".*.partial"):
+    for leftover in folder.rglob(f".{16 * '?'}.partial"):
         leftover.unlink()
     key = _artifact_key(kind, config, input_keys, version)
     manifest = {"kind": kind, "key": key, "version": version}

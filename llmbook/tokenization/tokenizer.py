@@ -658,7 +658,7 @@ def file_texts(
 
     Raises:
         TokenizerError: as `_text_chunks`.
-        SourceError: for a damaged record.
+        SourceError: for a file of records, or a record, that cannot be read.
     """
     paths = [paths] if isinstance(paths, (str, Path)) else paths
     torn = any(re.search(r"\s", name) for name in check_names(special_tokens))
@@ -668,9 +668,9 @@ def file_texts(
             chunks = _text_chunks(path, -1 if torn else size)
             yield from chunks if torn else text_blocks(chunks)
             continue
-        from llmbook.data.documents import reader_for
+        from llmbook.data.documents import SourceFile, read_files
 
-        for document in reader_for(path.name)(path, path.name, []):
+        for document in read_files([SourceFile(path.name, path, 0)], strict=True):
             yield document.text
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #99e66047

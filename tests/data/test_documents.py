@@ -1070,7 +1070,7 @@ def test_the_home_folder_is_expanded(folder, monkeypatch):
         ("missing.jsonl", "No such file"),
         ("b.txt/inner", "cannot read"),
         ("a/image.png", r"known ending .*\.jsonl"),
-        ("a/latin.txt", r"1 by 'undecodable', first latin.txt: byte 3 \(0xe9\)"),
+        ("a/latin.txt", r"1 by 'undecodable'; first latin.txt: byte 3 \(0xe9\)"),
         ("a/empty.py", "empty"),
         ("x" * 5000, "cannot read"),
         ("nul\0", "cannot read"),
@@ -1104,7 +1104,7 @@ def test_a_single_file_that_is_skipped_as_a_whole_is_an_error(folder):
     readers = {".odd": nothing}
     (folder / "whole.odd").touch()
     (folder / "parts.odd").touch()
-    with pytest.raises(SourceError, match=r"no text is left of .*whole.odd .1 by 'odd', first whole.odd: why"):
+    with pytest.raises(SourceError, match=r"no text is left of .*whole.odd .1 by 'odd'; first whole.odd: why"):
         _file_documents(folder / "whole.odd", readers)
     skipped = []
     with pytest.raises(SourceError, match="first parts.odd:1: why"):

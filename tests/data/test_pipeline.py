@@ -216,7 +216,7 @@ def test_an_empty_corpus_is_refused_with_the_reasons(home, tmp_path, files, mess
     ("name", "data", "message"),
     [
         ("missing", None, "No such file"),
-        ("rows.jsonl", b'{"text": "a"}\n{"text"', "rows.jsonl:2: not valid JSON"),
+        ("rows.jsonl", b'{"text": "a"}\n{"text"', "rows.jsonl:2: not JSON"),
         ("rows.jsonl", b'{"words": "a"}', 'field "text"'),
         ("rows.jsonl", b"", "holds no text"),
         ("rows.parquet", b"PAR1 but not really", "rows.parquet"),
@@ -623,7 +623,7 @@ def test_the_key_is_made_of_content_and_of_rules_that_are_not_defaults(home, sou
     made = build(home, source, **PLAIN)
     content = _make_plan(CorpusConfig(str(source))).settings["source"]
     assert re.fullmatch("sha256:[0-9a-f]{64}", content)
-    assert made.key == home.key("corpus", {"corpus": {"source": content, "tasks": 1, **PLAIN}})
+    assert made.key == home.key("corpus", {"corpus": {"source": content, "tasks": 1, **PLAIN}}, version=pipeline._VERSION)
     for form in ("jsonl", "parquet"):  # the same text has the same key wherever it lies
         assert write_corpus(tmp_path / form, CorpusConfig(str(source), **PLAIN), form).key == made.key
     assert CorpusConfig(**made.manifest["config"]["corpus"]) == CorpusConfig(content, tasks=1, **PLAIN)
@@ -648,7 +648,8 @@ def test_the_command_prints_what_it_made_and_marks_it(home, source, capsys):
     first, *rows, path = printed(capsys)
     (made,) = home.artifacts()
     assert first == describe_corpus(made) and path == str(made.path)
-    assert rows[0].split()[:2] == ["read", "5"] and rows[-1].split()[:2] == ["kept", "3"]
+    assert rows[0].split()[:2] == ["read", "5"] and rows[-2].split()[:2] == ["kept", "3"]
+    assert rows[-1].startswith("not read: ")
     assert last_corpus(home, str(source)) == CorpusConfig(str(source), **PLAIN)
     data_command(CorpusConfig(path), workspace=home.root)
     assert printed(capsys) == [first, *rows, path] and home.artifacts() == [made]

@@ -115,12 +115,13 @@ def test_a_task_that_fails_leaves_nothing(tmp_path):
             raise RuntimeError("x")
 
     documents = [make_document("a", str(n)) for n in range(3)]
-    with pytest.raises(RuntimeError):
-        list(StageStep("s", stage, tmp_path, 1).run(documents))
-    with pytest.raises(RuntimeError):
-        list(SaveStep(0.8, True, tmp_path).run(StageStep("s", stage, tmp_path, 1).run(documents)))
-    with pytest.raises(RuntimeError):
-        list(WriteStep(tmp_path, "jsonl").run(StageStep("s", stage, tmp_path, 1).run(documents)))
+
+    def kept():
+        return StageStep("s", stage, tmp_path, 1, strict=True).run(documents)
+
+    for run in (kept, lambda: SaveStep(0.8, True, tmp_path).run(kept()), lambda: WriteStep(tmp_path, "jsonl").run(kept())):
+        with pytest.raises(RuntimeError):
+            list(run())
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 

@@ -127,7 +127,8 @@ def values(name, default, hint):
         return [str(number)], number
     if kind is float:
         return [str(default / 2 if default else 0.5)], default / 2 if default else 0.5
-    return ["some"], kind("some")
+    word = {"pattern": "gpt4"}.get(name, "some")
+    return [word], kind(word)
 
 
 def cases():
@@ -337,15 +338,68 @@ def test_stages_that_fail_say_why_in_one_line(tmp_path, capsys, source):
     assert "missing" in failure(capsys, 1, "pretrain", "--source", tmp_path / "missing", *place)
     assert "empty" in failure(capsys, 1, "data", "--source", empty, *place)
     assert "latin.txt" in failure(capsys, 1, "data", "--source", latin, *place)
-    assert "device='tpu'" in failure(capsys, 1, "pretrain", "--device", "tpu", "--source", source, *place)
+    assert "device='tpu'" in failure(capsys, 2, "pretrain", "--device", "tpu", "--source", source, *place)
     assert "no base" in failure(capsys, 1, "generate", "x", *place)
-    assert "seed=-1" in failure(capsys, 1, "generate", "x", "--seed", "-1", *place)
-    assert "seed=18446744073709551616" in failure(capsys, 1, "generate", "x", "--seed", 2**64, *place)
-    assert "temperature=nan" in failure(capsys, 1, "generate", "--temperature", "nan", *place)
+    assert "seed=-1" in failure(capsys, 2, "generate", "x", "--seed", "-1", *place)
+    assert "seed=18446744073709551616" in failure(capsys, 2, "generate", "x", "--seed", 2**64, *place)
+    assert "temperature=nan" in failure(capsys, 2, "generate", "--temperature", "nan", *place)
     assert "caf" not in failure(capsys, 1, "generate", "caf\udce9", *place)
     blocked = tmp_path / "file"
     blocked.write_text("")
-    assert "LLMBOOK_HOME" in failure(capsys, 1, "tokenizer", "--source", source, "--workspace", blocked / "x")
+    assert "LLMBOOK_HOME" in failure(capsys, 2, "tokenizer", "--source", source, "--workspace", blocked / "x")
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("data --source=", "source=''"),
+        ("data --source=\t", "source="),
+        ("shards --source=", "source=''"),
+        ("tokenizer --source=", "source=''"),
+        ("pretrain --corpus.source=", "source=''"),
+        ("data --source SOURCE --workers 0", "workers=0"),
+        ("data --source SOURCE --workers -1", "workers=-1"),
+        ("tokenizer --source SOURCE --workers 0", "workers=0"),
+        ("shards --source SOURCE --workers 0", "workers=0"),
+        ("pretrain --source SOURCE --workers 0", "workers=0"),
+        ("data --source SOURCE --out=", "out="),
+        ("data --source SOURCE --out FILE", "FILE"),
+        ("data --source SOURCE --out FILE/x", "FILE"),
+        ("data --source SOURCE --out SOURCE/x", "SOURCE"),
+        ("data --source SOURCE --out OTHER", "holds other files"),
+        ("data --source SOURCE --workspace FILE", "FILE is not a folder"),
+        ("artifacts --workspace FILE", "FILE is not a folder"),
+        ("artifacts --workspace=", "workspace=''"),
+        ("pretrain --source SOURCE --workspace FILE", "FILE is not a folder"),
+        ("generate x --workspace FILE", "FILE is not a folder"),
+    ],
+)
+def test_words_that_cannot_be_carried_out(tmp_path, capsys, monkeypatch, source, words, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LLMBOOK_HOME", str(tmp_path / "home"))
+    (tmp_path / "file").write_text("")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("of mine")
+    for name, place in (("SOURCE", source), ("FILE", tmp_path / "file"), ("OTHER", tmp_path / "other")):
+        words, message = words.replace(name, str(place)), message.replace(name, str(place))
+    before = sorted(tmp_path.rglob("*"))
+    assert message in failure(capsys, 2, *re.split(" +", words))
+    assert [path for path in sorted(tmp_path.rglob("*")) if path.is_file()] == [path for path in before if path.is_file()]
+
+
+CLUTTER = (".DS_Store", "._x", "Thumbs.db", "desktop.ini", "lost+found/x", "a.partial", ".0123456789abcdef.partial")
+
+
+@pytest.mark.parametrize("name", CLUTTER)
+def test_what_file_managers_and_killed_writes_leave_is_no_content(tmp_path, capsys, source, name):
+    out = tmp_path / "out"
+    (out / name).parent.mkdir(parents=True)
+    (out / name).write_text("clutter")
+    words = ("data", "--source", source, "--out", out, "--limit", "20", "--workers", "1")
+    lines = success(capsys, *words)
+    (out / name).write_text("changed since")
+    assert success(capsys, *words) == lines
+    assert name not in json.loads((out / "manifest.json").read_text())["files"]
 
 
 def test_ctrl_c_says_that_the_run_can_go_on(monkeypatch, capsys):

@@ -24,6 +24,19 @@ def program(tmp_path_factory):
     return path
 
 
+def altered(path, batch):
+    """The program with the lines `batch` before each of its calls of `TokenWindows.batch`."""
+    path.write_text(
+        "import os, time, llmbook.training.loader as loader\n"
+        "original = loader.TokenWindows.batch\n"
+        "def batch(self, step):\n"
+        f"    {batch}\n"
+        "    return original(self, step)\n"
+        "loader.TokenWindows.batch = batch\n" + MAIN
+    )
+    return path
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     folder, rng = tmp_path_factory.mktemp("source"), random.Random(0)
@@ -104,31 +117,22 @@ def test_two_processes_follow_one_and_resume_after_sigkill(program, source, alon
     assert len(rows) == STEPS and max(abs(a[1] - b[1]) for a, b in zip(rows, single, strict=True)) < 1e-4
     assert len(weights) == len(single_weights)
 
-    process = launch(program, source, rough, 2, *option)
+    slow = altered(tmp_path / "slow.py", "time.sleep(0.05)")  # 30 steps take longer than a checkpoint is away
+    process = launch(slow, source, rough, 2, *option)
     deadline = time.monotonic() + 120
-    folder = next(iter(rough.glob("building/base-*")), None)
-    while folder is None or not any(folder.glob("checkpoint-*")):
+    while not any(rough.glob("building/base-*/checkpoint-*")):
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1][-3000:]
         time.sleep(0.005)
-        folder = next(iter(rough.glob("building/base-*")), None)
     kill_all(process)
-    kept = max(int(path.name.removeprefix("checkpoint-")) for path in folder.glob("checkpoint-*"))
-    assert 0 < kept < STEPS
+    kept = [int(path.name.removeprefix("checkpoint-")) for path in rough.glob("building/base-*/checkpoint-*")]
+    assert 0 < max(kept) < STEPS
     finish(launch(program, source, rough, 2, *option))
     assert result(rough) == (weights, rows)
 
 
 def test_a_failure_in_one_process_is_the_message_of_all(source, alone, tmp_path):
-    program = tmp_path / "failing.py"
-    program.write_text(
-        "import os, llmbook.training.loader as loader\n"
-        "batch = loader.TokenWindows.batch\n"
-        "def failing(self, step):\n"
-        "    if os.environ['RANK'] == '1' and step == 3:\n"
-        "        raise ValueError('a broken row on rank 1')\n"
-        "    return batch(self, step)\n"
-        "loader.TokenWindows.batch = failing\n" + MAIN
-    )
+    failing = "if os.environ['RANK'] == '1' and step == 3: raise ValueError('a broken row on rank 1')"
+    program = altered(tmp_path / "failing.py", failing)
     process = launch(program, source, with_shards(alone, tmp_path / "w"), 2)
     _, err = process.communicate(timeout=120)
     assert process.returncode != 0 and "a broken row on rank 1" in err
