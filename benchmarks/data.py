@@ -1,13 +1,14 @@
 """Time every stage of the data pipeline against a peer on the same documents, then the whole, then its growth.
 
-    python benchmarks/data.py [--rounds 7] [--sizes 10 20 50 100 200] [--parts stages whole growth index]
+    python benchmarks/data.py [--rounds 7] [--sizes 10 20 50 100 200] [--parts stages whole growth index chain]
 
 Stages: ours and the peer do the same documents one after the other, in an order that rotates, in each round; a comparison is
 the median over the rounds of the ratio of two times (below 1: ours is faster). Both get the same word and sentence splitter,
 ours, unless a row says that the peer is as shipped (with spaCy's). Whole: prose through rules, masks and deduplication, one
 process, against the same chain of datatrove's own steps. Growth: the corpus, repeated with edits, from 10 to 200 MB, one
 process each; time and peak memory (`VmHWM`, Linux only: `ru_maxrss` would be inherited from this process). Index: peak memory
-of the search for copies, by tracemalloc, on keys without copies.
+of the search for copies, by tracemalloc, on keys without copies. Chain: near duplicates of 1,000 to 50,000 windows of 100
+words that advance by 3, so that all are one cluster, from texts to decisions; the peer asks an index of what it has kept.
 
 Prints tables and writes benchmarks/results/data-cpu.json.
 """
@@ -24,6 +25,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -49,7 +51,7 @@ from record import machine, paired, write_record
 from llmbook.data import c4, pipeline, quality, steps
 from llmbook.data.c4 import c4_filter
 from llmbook.data.classifiers import toxicity_classifier, toxicity_rejection
-from llmbook.data.deduplication import choose_bands, make_permutations, minhash_signature, shingle_hashes
+from llmbook.data.deduplication import choose_bands, make_permutations, minhash_signature, near_duplicates, shingle_hashes
 from llmbook.data.documents import jsonl_documents, make_document, open_source, parquet_documents
 from llmbook.data.extraction import extract_text
 from llmbook.data.language import identify_language, language_model
@@ -58,6 +60,7 @@ from llmbook.data.quality import gopher_rejection
 from llmbook.data.repetition import repetition_rule
 from llmbook.preliminaries.settings import CorpusConfig
 
+PARTS = ["stages", "whole", "growth", "index", "chain"]
 PAGES = (
     "argparse calendar csv datetime email.message fractions gettext heapq imaplib inspect json logging optparse "
     "pathlib pdb pickle random shutil socket statistics tarfile textwrap typing unittest.mock uuid zipfile"
@@ -470,11 +473,42 @@ def index_rows(folder: Path) -> dict:
     return {"bands": bands, "peak_bytes": peaks, "bytes_per_document": round(per_document, 1)}
 
 
+def chain_rows(sizes: tuple[int, ...] = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000)) -> list[dict]:
+    """Seconds for one cluster of sliding windows, ours and an index of locality-sensitive hashes."""
+    from datasketch import MinHash, MinHashLSH
+
+    def peer(documents):
+        index, kept = MinHashLSH(threshold=0.8, num_perm=128), 0
+        for document in documents:
+            sketch = MinHash(num_perm=128, hashfunc=int)
+            sketch.update_batch((shingle_hashes(document.text) & np.uint64(0xFFFFFFFF)).tolist())
+            if not index.query(sketch):
+                index.insert(document.id, sketch)
+                kept += 1
+        return kept
+
+    rows = []
+    print(f"{'windows':>8}{'ours, s':>10}{'peer, s':>10}{'ours keeps':>12}{'peer keeps':>12}   datasketch MinHashLSH")
+    for count in sizes:
+        rng = random.Random(0)
+        words = [f"w{rng.randrange(10**6)}" for _ in range(3 * count + 100)]
+        documents = [Document(text=" ".join(words[3 * n : 3 * n + 100]), id=str(n)) for n in range(count)]
+        start = time.perf_counter()
+        copies = near_duplicates(documents)
+        middle = time.perf_counter()
+        theirs = peer(documents)
+        end = time.perf_counter()
+        row = {"windows": count, "seconds": round(middle - start, 2), "peer_seconds": round(end - middle, 2)}
+        rows.append(row | {"kept": count - len(copies), "peer_kept": theirs})
+        print(f"{count:>8,}{middle - start:>10.2f}{end - middle:>10.2f}{count - len(copies):>12,}{theirs:>12,}", flush=True)
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--sizes", type=int, nargs="*", default=[10, 20, 50, 100, 200])
-    parser.add_argument("--parts", nargs="*", default=["stages", "whole", "growth", "index"])
+    parser.add_argument("--parts", nargs="*", default=PARTS)
     options = parser.parse_args()
     logger.remove()
     packages = ("datatrove", "datasketch", "selectolax", "trafilatura", "py3langid", "scikit-learn", "spacy", "pyarrow", "orjson")
@@ -492,7 +526,9 @@ def main() -> None:
             record["growth"] = growth_rows(options.sizes, folder)
         if "index" in options.parts:
             record["index"] = index_rows(folder)
-    if set(options.parts) == {"stages", "whole", "growth", "index"}:
+        if "chain" in options.parts:
+            record["chain"] = chain_rows()
+    if set(options.parts) == set(PARTS):
         print(write_record("data", "cpu", record))
 
 
