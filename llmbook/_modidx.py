@@ -529,6 +529,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                   'llmbook/data/extraction.py'),
                                          'llmbook.data.extraction._header_codec': ( '01_data/extraction.html#_header_codec',
                                                                                     'llmbook/data/extraction.py'),
+                                         'llmbook.data.extraction._holds_record': ( '01_data/extraction.html#_holds_record',
+                                                                                    'llmbook/data/extraction.py'),
                                          'llmbook.data.extraction._http_body': ( '01_data/extraction.html#_http_body',
                                                                                  'llmbook/data/extraction.py'),
                                          'llmbook.data.extraction._inflate': ( '01_data/extraction.html#_inflate',

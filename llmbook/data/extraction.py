@@ -145,6 +145,12 @@ def _begins_record(data: bytes, field: str) -> bool:
     found = _VERSION.match(data) and _HEADERS.match(data)
     return bool(found) and field.encode() in found[0].lower()
 
+
+def _holds_record(data: bytes, field: str) -> bool:
+    """Whether a record begins anywhere in `data`, with that field in its headers."""
+    starts = (mark.start() for mark in _VERSION.finditer(data))
+    return any(_begins_record(data[at : at + _HEADER_BYTES], field) for at in starts)
+
 # %% ../../chapters/01_data/02_extraction.ipynb #f646d020
 def _block_at(window: _Window, place: int, length: int) -> tuple[bytes | None, bytes]:
     """The content of a record, None if it is too long, and some bytes of what follows.
@@ -182,10 +188,14 @@ def _record_at(window: _Window, place: int, sure: bool) -> tuple[WarcRecord, int
     rest = tail.lstrip(b"\r\n")
     if not rest and len(tail) < _AHEAD and getattr(window.stream, "damage", ""):
         raise ValueError(window.stream.damage)
+    digest = header.get("warc-block-digest", "")
     if rest and not _begins_record(rest, window.field):
-        fits = _digest_fits(header.get("warc-block-digest", ""), block)
+        fits = _digest_fits(digest, block)
         apart = tail.startswith(b"\r\n\r\n") or _VERSION.match(rest)
         if not fits and (fits is False or sure or not apart):
+            raise ValueError("Content-Length is wrong")
+    if not rest and _digest_fits(digest, block) is False:
+        if _holds_record(block, window.field):
             raise ValueError("Content-Length is wrong")
     names = ("warc-type", "warc-target-uri", "warc-date", "warc-truncated")
     values = [header.get(name, "") for name in names]
@@ -282,7 +292,8 @@ def _member_end(file: BinaryIO, start: int) -> int | None:
     Source: RFC 1952, section 2.3.
     """
     file.seek(start)
-    head = file.read(1 << 12)
+    if len(head := file.read(1 << 12)) < 10:
+        return None
     flags, place = head[3], 10
     if flags & 4:  # extra fields, with their length
         place += 2 + int.from_bytes(head[place : place + 2], "little")

@@ -1294,3 +1294,27 @@ def test_an_article_like_trafilatura(trafilatura):
     page = f"<html><body>{menu}<h1>The harbor</h1>{''.join(text)}{menu}</body></html>"
     theirs = trafilatura.extract(page)
     assert _word_scores(extract_text(page), theirs)[2] > 0.98
+
+
+def test_a_false_length_that_leads_to_the_end_of_the_file_is_not_believed(tmp_path):
+    path, stored = tmp_path / "a.warc", BytesIO()
+    for number, body in enumerate((b"<p>one", b"<p>" + 90 * b"x", b"<p>three"), 1):
+        write_record(WARCWriter(stored, gzip=False), number, "http://a.example/", "response", response(HTML), body)
+    data = stored.getvalue()
+    second = list(re.finditer(rb"Content-Length: (\d+)", data))[1]
+    for length in (len(data) - data.index(b"\r\n\r\n", second.end()) - 4, 999):  # to the end exactly, and beyond
+        changed = data[: second.start(1)] + b"%d" % length + data[second.end(1) :]
+        path.write_bytes(changed)
+        skipped = []
+        assert [page.text for page in warc_documents(path, "a", skipped)] == ["<p>one", "<p>three"]
+        assert [(item.name, item.reason) for item in skipped] == [("a:2", "damaged record")]
+
+
+def test_a_page_that_shows_a_record_is_kept_although_its_digest_is_wrong(tmp_path):
+    shown = b"<pre>\r\nWARC/1.0\r\nWARC-Type: response\r\nContent-Length: 9\r\n\r\n</pre>"
+    path, stored = tmp_path / "a.warc", BytesIO()
+    write_record(WARCWriter(stored, gzip=False), 1, "http://a.example/", "response", response(HTML), shown)
+    data = re.sub(rb"(WARC-Block-Digest: sha1:)\w+", lambda found: found[1] + 32 * b"A", stored.getvalue())
+    assert data != stored.getvalue()
+    path.write_bytes(data)
+    assert len(list(warc_documents(path, "a", []))) == 1
