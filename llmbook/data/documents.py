@@ -8,6 +8,7 @@ __all__ = ['Reader', 'TEXT_READERS', 'SourceError', 'Skipped', 'BadItem', 'is_fa
            'stdlib_documents', 'is_hub_source', 'hub_documents', 'list_files', 'count_skipped', 'open_source']
 
 # %% ../../chapters/01_data/01_documents.ipynb #a2a9c314
+import contextlib
 import gzip
 import io
 import json
@@ -335,6 +336,57 @@ class _ZstdStream(io.RawIOBase):
         self.file.close()
         super().close()
 
+# %% ../../chapters/01_data/01_documents.ipynb #ecfc0533
+class _GzipStream(io.RawIOBase):
+    """The decompressed bytes of a gzip file, all of those before a damage."""
+
+    def __init__(self, file: BinaryIO):
+        self.file, self.waiting, self.error = file, b"", None
+        self.inflater, self.begun = zlib.decompressobj(31), False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:
+        found = b""
+        while not found and self.error is None:
+            if not (data := self.waiting or self.file.read(2**14)):
+                if self.begun:
+                    self.error = EOFError("the file ends in the middle of a gzip member")
+                break
+            found = self._unpack(data, len(buffer))
+        if self.error and not found:
+            raise self.error
+        buffer[: len(found)] = found
+        return len(found)
+
+    def _unpack(self, data: bytes, size: int) -> bytes:
+        """At most `size` bytes that come of `data`."""
+        before = self.inflater.copy()
+        try:
+            found = self.inflater.decompress(data, size)
+        except zlib.error as error:
+            self.error = error
+            return _before_damage(before, data)
+        self.begun, self.waiting = True, self.inflater.unconsumed_tail
+        if self.inflater.eof:
+            self.waiting = self.inflater.unused_data.lstrip(b"\0")  # may be padded
+            self.inflater, self.begun = zlib.decompressobj(31), False
+        return found
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()
+
+
+def _before_damage(inflater: Any, data: bytes) -> bytes:
+    """What a decompressor makes of `data` up to its first damaged byte."""
+    found = []
+    with contextlib.suppress(zlib.error):
+        for byte in data:
+            found.append(inflater.decompress(bytes([byte])))
+    return b"".join(found)
+
 # %% ../../chapters/01_data/01_documents.ipynb #70e32286
 _MAGIC = {b"\x1f\x8b": ".gz", b"\x28\xb5\x2f\xfd": ".zst"}
 _MAGIC |= {bytes([0x50 + n, 0x2A, 0x4D, 0x18]): ".zst" for n in range(16)}
@@ -345,8 +397,8 @@ def _compression(head: bytes, name: str) -> str:
     for magic, ending in _MAGIC.items():
         if head.startswith(magic):
             return ending
-    if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
-        return ""
+    if head and not re.search(rb"[\0-\x08\x0e-\x1f]", head):
+        return ""  # text
     return next((end for end in (".gz", ".zst") if name.lower().endswith(end)), "")
 
 # %% ../../chapters/01_data/01_documents.ipynb #147f2d82
@@ -355,7 +407,7 @@ def _open_stream(path: Path) -> BinaryIO:
     with open(path, "rb") as file:
         compression = _compression(file.read(64), path.name)
     if compression == ".gz":
-        return io.BufferedReader(gzip.open(path), 2**16)
+        return io.BufferedReader(_GzipStream(open(path, "rb")), 2**16)
     if compression == ".zst":
         return io.BufferedReader(_ZstdStream(open(path, "rb")), 2**16)
     return open(path, "rb", 2**16)
@@ -434,7 +486,8 @@ def _batch_rows(batch: Any, name: str, before: int) -> list:
 
 # %% ../../chapters/01_data/01_documents.ipynb #e2ed986e
 def utf8_name(name: str) -> str:
-    """A file name in which bytes that are not UTF-8 are written as `\\xe9`."""
+    """A file name; bytes that are not UTF-8, and control signs, are written as `\\xe9`."""
+    name = re.sub("[\0-\x1f\x7f-\x9f]", lambda sign: f"\\x{ord(sign[0]):02x}", name)
     name = re.sub("[\udc80-\udcff]", lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", name)
     return name.encode("utf-8", "backslashreplace").decode()
 

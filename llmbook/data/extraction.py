@@ -43,7 +43,8 @@ class WarcRecord(NamedTuple):
 
 # %% ../../chapters/01_data/02_extraction.ipynb #07961f28
 _VERSION = re.compile(rb"WARC/\d+\.\d+[ \t]*\r?\n(?=[\w-]+[ \t]*:)", re.I)
-_HEADERS = re.compile(rb"WARC/\d+\.\d+[ \t]*\r?\n((?:[^\r\n][^\n]*\n)*+)\r?\n", re.I)
+_LINES = rb"((?:(?!WARC/\d)[^\r\n][^\n]*\n)*+)"
+_HEADERS = re.compile(rb"WARC/\d+\.\d+[ \t]*\r?\n" + _LINES + rb"\r?\n", re.I)
 _FIELD = rb"(?m:^)(?P<field>WARC-Record-ID|WARC-Type)[ \t]*:"
 _MARK = re.compile(_FIELD + b"|" + _VERSION.pattern, re.I)
 _HEADER_BYTES, _AHEAD, _SCAN = 1 << 16, 1 << 12, 1 << 20
@@ -232,9 +233,10 @@ def _stream_records(stream) -> Iterator[WarcRecord | str]:
     window, place, seen = _Window(stream), 0, False
     while chunk := window.at(place, 1 << 12):
         rest = chunk.lstrip(b"\r\n")
-        place += len(chunk) - len(rest)
-        if not rest:
+        if not rest or (seen and not rest.strip(b"\0 \t\r\n")):  # or padding
+            place += len(chunk)
             continue
+        place += len(chunk) - len(rest)
         seen = True
         try:
             record, place = _record_at(window, place, sure=False)
@@ -314,6 +316,15 @@ def _member_end(file: BinaryIO, start: int) -> int | None:
     return end if inflater.eof and follows else None
 
 # %% ../../chapters/01_data/02_extraction.ipynb #99e39a9a
+def _is_padding(file: BinaryIO, start: int) -> bool:
+    """Whether nothing but zeros and white space follows an offset, as on a tape."""
+    file.seek(start)
+    while data := file.read(1 << 16):
+        if data.strip(b"\0 \t\r\n"):
+            return False
+    return True
+
+
 def _member_records(file: BinaryIO) -> Iterator[WarcRecord | str]:
     """The records in a file of gzip members, as `_stream_records` gives them."""
     start, end = 0, file.seek(0, 2)
@@ -326,6 +337,8 @@ def _member_records(file: BinaryIO) -> Iterator[WarcRecord | str]:
                 places = _member_end(file, start), _next_member(file, start + 1)
                 after = min((place for place in places if place), default=None)
             start = after
+        elif start and _is_padding(file, start):
+            return
         else:
             yield "no gzip member begins here"
             start = _next_member(file, start + 1)
@@ -390,7 +403,7 @@ def _inflate(data: bytes, bits: int, limit: int) -> tuple[bytes, bool]:
         parts.append(found)
         if not inflater.eof:
             return b"".join(parts), False
-        data = inflater.unused_data
+        data = inflater.unused_data.lstrip(b"\0") if bits == 31 else inflater.unused_data
         if bits > 0 and _zlib_bits(data) != bits:
             break
     return b"".join(parts), True
@@ -438,6 +451,7 @@ def _unpack_brotli(data: bytes, limit: int) -> tuple[bytes, bool]:
 
 # %% ../../chapters/01_data/02_extraction.ipynb #69467c6a
 _ZSTD = b"\x28\xb5\x2f\xfd"
+_ZSTD_SKIPPED = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18.{4}", re.S)
 
 
 def _unpack_zstd(data: bytes, limit: int) -> tuple[bytes, bool]:
@@ -449,7 +463,10 @@ def _unpack_zstd(data: bytes, limit: int) -> tuple[bytes, bool]:
     import zstandard
 
     parts, room = [], limit + 1
-    while data.startswith(_ZSTD):
+    while data.startswith(_ZSTD) or _ZSTD_SKIPPED.match(data):
+        if _ZSTD_SKIPPED.match(data):
+            data = data[8 + int.from_bytes(data[4:8], "little") :]
+            continue
         coder, rest = zstandard.ZstdDecompressor().decompressobj(), memoryview(data)
         while rest and not coder.eof:
             try:
@@ -485,7 +502,7 @@ def _undo_coding(data: bytes, name: str, limit: int) -> tuple[bytes, bool]:
     try:
         if bits == 31 or name == "deflate" or (bits and name in ("gzip", "x-gzip")):
             found = _inflate(data, bits or -15, limit)
-        elif data.startswith(_ZSTD):
+        elif data.startswith(_ZSTD) or _ZSTD_SKIPPED.match(data):
             found = _unpack_zstd(data, limit)
         elif name == "br":
             found = _unpack_brotli(data, limit)
@@ -611,7 +628,8 @@ def _decode_as(data: bytes, codec: str) -> str | None:
     if codec == "utf-8":
         bad -= data.count(b"\xef\xbf\xbd")  # which the page itself holds
     good = len(text) - len(text.encode("ascii", "ignore")) - bad
-    return text if good >= max(bad if codec == "utf-8" else 9 * bad, 1) else None
+    enough = bad if codec == "utf-8" else 3 if bad == 1 else 9 * bad
+    return text if good >= max(enough, 1) else None
 
 # %% ../../chapters/01_data/02_extraction.ipynb #0ea6b367
 def _decode_special(data: bytes, codec: str) -> str | None:
@@ -725,7 +743,7 @@ def _unwrap_body(body: bytes, header: dict[str, str]) -> tuple[bytes, bool]:
         whole = len(body) >= int(length)
     if _CHUNK.match(body):
         joined, ended = _join_chunks(body)
-        if ended or "chunked" in codings:
+        if (joined and ended) or "chunked" in codings:
             body, whole = joined, whole and ended
     for name in [*["unannounced"] * 3, *codings][::-1]:
         if name == "unannounced" and not body.startswith((_GZIP, _ZSTD)):

@@ -243,7 +243,8 @@ def check_language_filter(
     missing = sorted(set(languages) - {*model.languages, "und", "unknown"})
     known = " ".join(model.languages)
     if missing or not languages:
-        raise ValueError(f"no {', '.join(missing) or 'language'}; the model knows {known}")
+        named = ", ".join(missing) or "none"
+        raise ValueError(f"languages={named}: name some that the model knows: {known}")
     if not 0 <= minimum <= 1:
         raise ValueError(f"a minimum probability lies between 0 and 1, not at {minimum}")
 

@@ -31,7 +31,7 @@ _SPACED = (  # letters, marks and digits of scripts that write spaces between wo
     "a-zA-Z0-9\u00aa\u00b5\u00ba\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02af\u0300-\u037d\u037f"
     "\u0386\u0388-\u0556\u0561-\u0587\u0591-\u05bd\u05bf-\u05c7\u05d0-\u05f2\u0620-\u0669"
     "\u066e-\u06d3\u06d5-\u06ff\u0900-\u0963\u0966-\u0dff\u10a0-\u10fa\u10fc-\u10ff"
-    "\u1e00-\u1fff"
+    "\u1200-\u135a\u1380-\u138f\u1e00-\u1fff\u212a\ufb00-\ufb06"
 )
 _JOINED = (  # and of those that do not; Korean hangs its particles on the words
     "\u0e01-\u0e4e\u0e81-\u0ecd\u1000-\u1049\u1780-\u17d3\u3005-\u3007\u3041-\u30fa"
@@ -50,7 +50,7 @@ _DOMAIN = re.compile(
 # %% ../../chapters/01_data/08_personal.ipynb #2c6701e4
 _AT_SIGN = re.compile("[@\uff20]|%40")
 _NAME = re.compile(
-    rf"[{_SPACED}_%+.-](?:[{_SPACED}_%+.-]|['\u2019&](?=[{_SPACED}])){{0,64}}"
+    rf"[{_SPACED}_%+.-](?:[{_SPACED}_%+.-]|['\u2018\u2019\u02bc\xb4\u2011\xb7&](?=[{_SPACED}])){{0,64}}"
     rf"|[{_JOINED}][{_JOINED}{_SPACED}_%+.-]{{0,64}}"
     r'|"(?:[^"\r\n]|"(?=\\)){1,64}"(?!\\)'
 )
@@ -220,7 +220,9 @@ _NATIONAL = re.compile(
     rf"|0(?<![\w.+,$-].)[1-9]\d{{1,3}}{_SM}\d{{3,8}}(?:{_SM}\d{{3,4}})?){_END}",
     _FLAGS,
 )
-_ANNOUNCED = re.compile(rf"[(\d](?<![\w.+,$-].)(?:{_GAP}\d){{5,16}}{_END}", _FLAGS)
+_ANNOUNCED = re.compile(  # it may follow a mark: Tel.030 123456
+    rf"[(\d](?<![\w+$].)(?<!\d[.,-].)(?<![\W\d_][.,-].)(?:{_GAP}\d){{5,16}}{_END}", _FLAGS
+)
 
 # %% ../../chapters/01_data/08_personal.ipynb #6b11c746
 _OTHER = re.compile(
@@ -257,21 +259,28 @@ def _is_quantity(number: str, match: re.Match, before: str) -> bool:
 _FILLER = (
     r"(?:(?:me|us|him|her|them|at|on|no|nr|numbers?|is|are|to|via|by|the|my|our|or|and"
     r"|now|today|office|home|work|direct|toll|free|line|under|unter|phone|mobile|cell|tel"
-    r"|fax)\b"
-    r"[ .:,;/|&#\u00a0-]{0,3}){0,4}\Z"
+    r"|fax|text|directly|any ?time)\b"
+    r"[ .:,;/|&#@\r\n\u00a0-]{0,3}){0,4}\Z"
 )
 _STRONG = re.compile(
     r"\b(?:t[eé]l|tele(?:phones?|fax|fone?|fono?)|t[eé]l[eé](?:phone|fono)s?|phones?|fax"
     r"|mob(?:ile?)?|handy|ph|cell ?phones?|whats ?app|sms|hotline|helpline|landline|pager"
     r"|rufnummer|(?:my|our|your|his|her|their|phone|mobile|cell|contact) numbers?)"
-    r"(?:[_ ]?(?:number|num|no|nr))?\b[\s.:;=|\"'>#\u00a0-]{0,5}"
+    r"(?:[_ ]?(?:number|num|no|nr))?(?:['\u2019]s)?\b"
+    r"(?:[\s.,:;=|\"'>#*\u00a0\u2010-\u2015-]|</?\w{1,8}>){0,5}"
     + _FILLER
     + r"|\b[TMPF]: ?\Z",
     re.IGNORECASE,
 )
 _WEAK = re.compile(
-    r"\b(?:call|ring|dial|cell|contact|reach|text(?= (?:me|us)))\b[\s.:\u00a0-]{0,3}"
-    + _FILLER,
+    r"\b(?:call(?:ed|ing)?|ring|dial|cell|contact(?:ed|ing)?|reach|text(?= (?:me|us)))\b"
+    r"[\s.:@/\u00a0-]{0,3}" + _FILLER,
+    re.IGNORECASE,
+)
+_LOOSE = re.compile(
+    r"(?:\b(?:call|text|ring|contact|reach|phone)(?:ed|ing)?(?: \w{1,12}){1,3} (?:at|on|@)"
+    r"|\btext|(?<!\w )\b(?:number|office|home|main|direct|[co]) ?:|\([cmopt]\))"
+    r"[:\s]{0,2}\Z",
     re.IGNORECASE,
 )
 _BEHIND = re.compile(r" ?\((?:cell|mobile|home|work|office|fax|phone|tel|voice)\b", re.I)
@@ -373,7 +382,10 @@ def _find_announced(
     if _STRONG.search(before) or follows and size >= (10 if bare else 9):
         return match.start(), end
     weak = _WEAK.search(before) or _BEHIND.match(match.string, match.end())
-    return (match.start(), end) if weak and size >= (10 if bare else 7) else None
+    if weak and size >= (10 if bare else 7):
+        return match.start(), end
+    american = size == 10 and re.match(r"\(?[2-9]\d\d\D{0,3}[2-9]", number)
+    return (match.start(), end) if american and _LOOSE.search(before) else None
 
 # %% ../../chapters/01_data/08_personal.ipynb #5f29145a
 class Masked(NamedTuple):

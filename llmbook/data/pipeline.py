@@ -142,7 +142,7 @@ def _finished_corpus(source: str) -> Path | None:
         return None
     folder = Path(os.path.expanduser(source)).absolute()
     names = ("manifest.json", "report.json", "removed.jsonl", "documents")
-    return folder if all((folder / name).exists() for name in names) else None
+    return folder if all(os.path.exists(folder / name) for name in names) else None
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #140aa9de
 def _content_name(source: str, files: list[SourceFile]) -> str:
@@ -455,6 +455,8 @@ def _claim_folder(folder: Path, settings: dict, write: bool = True) -> None:
         if write and not there:
             write_atomic(path, json.dumps(settings, indent=1))
         known = json.loads(path.read_bytes()) if path.exists() else None
+        if not isinstance(known, dict | None):
+            raise ValueError("no settings of a corpus")
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else f"settings.json: {error}"
         raise PlaceError(f"cannot write in {folder}: {why}") from None
@@ -644,6 +646,14 @@ def _require_whole(corpus: Artifact, strict: bool) -> Artifact:
     return corpus
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #5d1e77a0
+def _leave_folder(folder: Path) -> None:
+    """Remove what a run has written that has come to no corpus, and never will."""
+    for name in (".work", "documents"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in ("report.json", "removed.jsonl", "settings.json"):
+        (folder / name).unlink(missing_ok=True)
+
+
 def _make_corpus(
     folder: Path,
     config: CorpusConfig,
@@ -666,7 +676,12 @@ def _make_corpus(
                 jobs.launch_job()
             return None
         run = (file_format, executor, workers, progress, strict)
-        _run_corpus(folder, config, plan, *run)
+        try:
+            _run_corpus(folder, config, plan, *run)
+        except SourceError as error:
+            if not isinstance(error, BadItem):
+                _leave_folder(folder)
+            raise
         made = _seal_corpus(folder, _recipe_of(plan, config.source))
         return _require_whole(made, strict)
 

@@ -15,6 +15,7 @@ import inspect
 import io
 import os
 import re
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Mapping
@@ -402,7 +403,7 @@ def main(words: list[str] | None = None) -> int:
     understood or carried out, 130 for Ctrl-C, 143 for SIGTERM. `words` are those after
     `llmbook`, by default the process's own.
     """
-    words = sys.argv[1:] if words is None else list(words)
+    own, words = words is None, sys.argv[1:] if words is None else list(words)
     first, alone = _is_first_process(), "WORLD_SIZE" not in os.environ
     out = contextlib.nullcontext() if first else contextlib.redirect_stdout(io.StringIO())
     try:
@@ -411,6 +412,8 @@ def main(words: list[str] | None = None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
     except KeyboardInterrupt as stop:
+        if own:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one says nothing more
         if first:
             _complain(RuntimeError(_STOPPED))
         return 143 if isinstance(stop, Terminated) else 130

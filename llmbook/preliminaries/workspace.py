@@ -221,10 +221,9 @@ def file_sha256(path: str | Path) -> str:
 
 # %% ../../chapters/00_preliminaries/02_workspace.ipynb #b8d46e21
 _CLUTTER = ".DS_Store ._* .localized .fseventsd .Spotlight-V100 .TemporaryItems .Trashes"
-_CLUTTER += (
-    " Thumbs.db ehthumbs.db desktop.ini $RECYCLE.BIN .directory .Trash-* .nfs* @eaDir"
-)
-_CLUTTER += " lost+found .lock *.partial"
+_CLUTTER += " ehthumbs.db $RECYCLE.BIN .directory .Trash-* .nfs* @eaDir"
+_CLUTTER += " lost+found .lock *.partial .gitkeep .AppleDouble .apdisk .fuse_hidden* Icon?"
+_CLUTTER += " [Dd]esktop.ini [Tt]humbs.db System?Volume?Information .ipynb_checkpoints"
 
 
 def is_clutter(name: str) -> bool:

@@ -268,6 +268,13 @@ def _check_vocabulary(path: str | Path, names: Sequence[str]) -> list[str]:
                 "together"
             )
     special = sorted(ids.keys() - set(names), key=ids.__getitem__)
+    for name in special:
+        cuts = ((name[:cut], name[cut:]) for cut in range(1, len(name)))
+        if not set(name) & {*"<>[]"} and any(a in ids and b in ids for a, b in cuts):
+            raise VocabularyError(
+                f"{path} has {name!r}, which is made of two other names, but the merges "
+                "do not: their file has been cut; fetch it anew"
+            )
     if [ids[name] for name in special] != [*range(len(names), len(ids))]:
         raise VocabularyError(
             f"{path}: the names {special[:3]} are not in the merges; their ids must "

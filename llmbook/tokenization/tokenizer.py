@@ -149,6 +149,9 @@ def _check_special_tokens(special_tokens: Sequence[str], tokens: Sequence[bytes]
         known.add(name)
 
 # %% ../../chapters/02_tokenization/04_tokenizer.ipynb #b4b91e3a
+_TWO_MEANINGS = re.compile(
+    r"\\[pP]\{[^}]*\}|(?!\\Z)\\.|\[\^?\]?(?:\\.|[^\\\]])*\]|(\\Z|[$^]|\}[+?])", re.S
+)
 _PROBE = "It's 1234567 x\u00b2_\u200d-e\r\n\r\n  ends. $\n"
 
 
@@ -176,6 +179,12 @@ def _pattern_of(before: Mapping[str, Any] | None) -> str:
         )
     with _tokenizer_errors():
         written = explicit_pattern(expression)
+    for found in _TWO_MEANINGS.finditer(expression):
+        if found[1]:
+            raise TokenizerError(
+                f"`tokenizers` reads its pattern in its own way: {found[1]} in "
+                f"{expression!r}"
+            )
     engine = tokenizers.pre_tokenizers.Split(tokenizers.Regex(expression), "isolated")
     if [piece for piece, _ in engine.pre_tokenize_str(_PROBE)] != pretokenize(
         _PROBE, written

@@ -16,8 +16,8 @@ import pytest
 from warc_files import HTML, response, write_record
 from warcio.warcwriter import WARCWriter
 
-from llmbook.data.documents import SourceError, make_document
-from llmbook.data.pipeline import read_corpus, read_report, write_corpus
+from llmbook.data.documents import SourceError, make_document, open_source, utf8_name
+from llmbook.data.pipeline import EmptyCorpus, read_corpus, read_report, write_corpus
 from llmbook.data.steps import StageStep
 from llmbook.end_to_end.command_line import main
 from llmbook.preliminaries.settings import CorpusConfig
@@ -195,3 +195,65 @@ def test_a_stage_that_raises_on_many_is_broken(tmp_path, count, failing, ends):
     documents = (make_document("a", str(n)) for n in range(count))
     with pytest.raises(RuntimeError) if ends else contextlib.nullcontext():
         assert len(list(step.run(documents))) == count - failing
+
+
+def packed_rows(count):
+    noise = random.Random(0)
+    return lines(*(line(TEXTS[n % 4] + noise.randbytes(600).hex()) for n in range(count))) + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("damage", "read"),
+    [
+        (lambda packed: packed + b"junk", 300),
+        (lambda packed: packed + bytes(512), 300),
+        (lambda packed: packed[:-9], 299),
+        (lambda packed: packed[:-8] + bytes([packed[-8] ^ 1]) + packed[-7:], 300),
+        (lambda packed: packed + packed[: len(packed) // 2], 420),
+    ],
+)
+def test_rows_before_a_damage_are_read(folder, damage, read):
+    whole = packed_rows(300)
+    (folder / "a.jsonl.gz").write_bytes(damage(gzip.compress(whole, mtime=0)))
+    skipped = []
+    found = [document.text for document in open_source(folder / "a.jsonl.gz", skipped)]
+    wanted = [json.loads(row)["text"] for row in whole.splitlines()]
+    assert found == (wanted + wanted)[: len(found)] and len(found) >= read
+    assert {item.reason for item in skipped} <= {"damaged file"} and len(skipped) <= 1
+
+
+def test_a_plain_file_named_gz_whose_first_row_is_bad_loses_that_row(folder):
+    (folder / "a.jsonl.gz").write_bytes(lines("[1]", line(TEXTS[0]), line(TEXTS[1])))
+    skipped = []
+    assert len(list(open_source(folder / "a.jsonl.gz", skipped))) == 2
+    assert [(item.name, item.reason) for item in skipped] == [("a.jsonl.gz:1", "no text")]
+
+
+def test_a_run_without_a_corpus_leaves_its_folder_free(folder, tmp_path):
+    (folder / "a.txt").write_text("Too short.")
+    out = tmp_path / "out"
+    with pytest.raises(EmptyCorpus):
+        write_corpus(out, CorpusConfig(str(folder)))
+    assert [path.name for path in out.iterdir() if path.name != ".lock"] == []
+    assert len(list(read_corpus(corpus_of(folder, out)))) == 1
+
+
+@pytest.mark.parametrize("settings", ["[]", "5", "null", "{"])
+def test_settings_that_are_none(folder, tmp_path, capsys, settings):
+    (folder / "a.txt").write_text(TEXTS[0])
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "settings.json").write_text(settings)
+    assert main(["data", "--source", str(folder), "--out", str(out)]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "out" in said
+
+
+def test_a_source_that_cannot_be_looked_at(tmp_path, capsys):
+    for name in ("x" * 300, "a\0b"):
+        assert main(["data", "--source", str(tmp_path / name), "--out", str(tmp_path / "out")]) in (1, 2)
+        assert "manifest" not in capsys.readouterr().err
+
+
+def test_signs_in_names_are_spelled_out():
+    assert utf8_name("bad\nname\x1b[31m\x9f.txt") == r"bad\x0aname\x1b[31m\x9f.txt"

@@ -19,6 +19,7 @@ import sys
 import sysconfig
 import tokenize
 import tracemalloc
+import unicodedata
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import partial
@@ -312,7 +313,8 @@ def test_a_file_name_that_is_not_utf8_is_spelled_out(tmp_path):
 def test_names_are_utf8_and_stay_if_they_are(data):
     name = utf8_name(os.fsdecode(data))
     name.encode()
-    assert name == data.decode("utf-8", "backslashreplace")
+    wanted = data.decode("utf-8", "backslashreplace")
+    assert name == "".join(f"\\x{ord(sign):02x}" if unicodedata.category(sign) == "Cc" else sign for sign in wanted)
 
 
 def test_a_bad_row_in_a_folder_is_skipped_or_an_error(folder):
@@ -502,7 +504,7 @@ def test_a_damaged_stream(tmp_path, damage, ending):
     found, skipped = with_skipped(jsonl_documents, path)
     damaged = [item for item in skipped if item.reason == "damaged file"]
     if damage == "not compressed":
-        assert not found and damaged == skipped and skipped[0].name == path.name
+        assert not found and [(item.name, item.reason) for item in skipped] == [(f"{path.name}:1", "bad row")]
         with pytest.raises(SourceError, match="a.jsonl"):
             open_source(path)
     else:

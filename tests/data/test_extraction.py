@@ -1318,3 +1318,58 @@ def test_a_page_that_shows_a_record_is_kept_although_its_digest_is_wrong(tmp_pat
     assert data != stored.getvalue()
     path.write_bytes(data)
     assert len(list(warc_documents(path, "a", []))) == 1
+
+
+@pytest.mark.parametrize("before", [b"WARC/1.0\r\n", b"WARC/1.0\r\nWARC-Type: response\r\nWARC-Record-ID: <urn:uuid:1>\r\n"])
+def test_a_record_cut_in_its_header_is_counted(tmp_path, before):
+    path, stored = tmp_path / "a.warc", BytesIO()
+    for number in (2, 3):
+        write_record(WARCWriter(stored, gzip=False), number, "http://a.example/", "response", response(HTML), b"<p>%d" % number)
+    path.write_bytes(before + stored.getvalue())
+    skipped = []
+    assert [page.text for page in warc_documents(path, "a", skipped)] == ["<p>2", "<p>3"]
+    assert [item.reason for item in skipped] == ["damaged record"]
+
+
+@pytest.mark.parametrize("padding", [bytes(512), bytes(10_000), b"  \t", b"\r\n\r\n"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_padding_is_no_loss(tmp_path, padding, packed):
+    path, stored = tmp_path / "a.warc", BytesIO()
+    write_record(WARCWriter(stored, gzip=packed), 1, "http://a.example/", "response", response(HTML), b"<p>1")
+    path.write_bytes(stored.getvalue() + padding)
+    skipped = []
+    assert [page.text for page in warc_documents(path, "a", skipped)] == ["<p>1"] and skipped == []
+
+
+def body_text(tmp_path, body, *headers):
+    path, stored, skipped = tmp_path / "a.warc", BytesIO(), []
+    write_record(WARCWriter(stored, gzip=False), 1, "http://a.example/", "response", response(HTML, *headers), body)
+    path.write_bytes(stored.getvalue())
+    return [page.text for page in warc_documents(path, "a", skipped)] or skipped
+
+
+def test_frames_that_carry_no_text_are_passed_over(tmp_path):
+    one, two = (zstandard.compress(text) for text in (b"<p>one ", b"and two"))
+    skip = b"\x5a\x2a\x4d\x18" + (3).to_bytes(4, "little") + b"any"
+    for body in (skip + one + two, one + skip + two, one + two + skip):
+        assert body_text(tmp_path, body, ("Content-Encoding", "zstd")) == ["<p>one and two"]
+
+
+def test_members_may_be_padded(tmp_path):
+    body = gzip.compress(b"<p>one ") + bytes(2) + gzip.compress(b"and two")
+    assert body_text(tmp_path, body, ("Content-Encoding", "gzip")) == ["<p>one and two"]
+
+
+def test_a_page_that_begins_with_a_nought_is_no_chunk(tmp_path):
+    assert body_text(tmp_path, b"0\r\n<p>The page begins with zero") == ["0\r\n<p>The page begins with zero"]
+
+
+@pytest.mark.parametrize(
+    ("text", "charset"), [("日本語テキスト", "euc-jp"), ("中文网页", "gbk"), ("страница", "koi8-r"), ("한국어", "euc-kr")]
+)
+def test_one_bad_byte_does_not_spoil_a_short_page(text, charset):
+    data = f"<p>{text}</p>".encode(charset)
+    if charset == "koi8-r":  # which has no bad bytes
+        assert decode_html(data, f"text/html; charset={charset}")[0] == f"<p>{text}</p>"
+    else:
+        assert text in decode_html(data + b"\xff", f"text/html; charset={charset}")[0]

@@ -382,3 +382,55 @@ def test_the_stage_passes_the_choice_on():
     mask_document(document, ("email",), {"email": "[mail]"})
     assert document.text == "[mail] 198.41.0.4" and document.metadata["masked"] == {"email": 1}
     assert PERSONAL_KINDS == tuple(dict.fromkeys(mask.kind for mask in MASKS))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "call or text ",
+        "call/text ",
+        "text ",
+        "Contact Bob at ",
+        "contact us directly at ",
+        "contact me @ ",
+        "Contact me at:\n",
+        "call Bob at ",
+        "you can reach me anytime at ",
+        "called me at ",
+        "number: ",
+        "my number's ",
+        "Office: ",
+        "c: ",
+        "(p) ",
+        "**Phone:** ",
+        "<b>Phone:</b> ",
+        "Phone \u2014 ",
+        "Tel.",
+        "Phone-",
+        "phone,",
+    ],
+)
+def test_more_words_announce_ten_digits(words):
+    assert mask_personal(f"{words}4152837746 is all")[0] == f"{words}000-000-0000 is all"
+
+
+@pytest.mark.parametrize("text", ["reach the limit at 100000", "version,1234567", "part number: 2345678901", "the office: 120000"])
+def test_words_that_announce_no_telephone(text):
+    assert mask_personal(text)[0] == text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\ufb01nance",
+        "o\u02bcbrien",
+        "d\u2018angelo",
+        "d\u00b4angelo",
+        "a\u2011b",
+        "col\u00b7la",
+        "\u212aelvin",
+        "\u1230\u120b\u121d",
+    ],
+)
+def test_names_are_not_cut_in_half(name):
+    assert mask_personal(f"write to {name}@firm.com")[0] == "write to email@example.com"

@@ -503,3 +503,12 @@ def test_a_comment_reader_would_lose_gpt2s_merges(gpt2, tmp_path):
     names = token_bytes(gpt2)
     assert sum(names[left].startswith(b"#") for left, _ in gpt2) == 8
     assert json.loads((RELEASED / "encoder.json").read_text("utf-8"))["##"] in range(256, 50256)
+
+
+@pytest.mark.parametrize("lines", [0, 1, 2, 5, 10])
+def test_merges_that_are_cut_are_refused(trained, tmp_path, lines):
+    encoding.write_gpt2_files(tmp_path, trained)
+    path = tmp_path / "merges.txt"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:lines]))
+    with pytest.raises(encoding.VocabularyError):
+        encoding.read_gpt2_files(tmp_path)

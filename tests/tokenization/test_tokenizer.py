@@ -995,3 +995,15 @@ def test_the_command_takes_an_expression(tmp_path, capsys):
     line = capsys.readouterr().out.splitlines()
     assert "pattern (?:[A-Z" in line[1] and len(line[1]) < 140
     assert Tokenizer.load(line[2]).encode("12") == [*Tokenizer([]).encode("1"), *Tokenizer([]).encode("2")]
+
+
+@pytest.mark.parametrize("pattern", [r"hello$|.|\n", r"^hello|.|\n", r"hello\Z|.|\n", "hell{1}+o|.", "he{1}?llo|.", "he{2}?llo|."])
+def test_a_published_pattern_that_the_library_reads_otherwise_is_refused(tokenizer, tmp_path, pattern):
+    tokenizer.save(tmp_path / "a.json")
+    data = json.loads((tmp_path / "a.json").read_text())
+    for part in data["pre_tokenizer"]["pretokenizers"]:
+        if "pattern" in part:
+            part["pattern"]["Regex"] = pattern
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    with pytest.raises(TokenizerError, match="in its own way"):
+        Tokenizer.load(tmp_path / "a.json")
