@@ -148,13 +148,13 @@ def _check_special_tokens(special_tokens: Sequence[str], tokens: Sequence[bytes]
             )
         known.add(name)
 
-# %% ../../chapters/02_tokenization/04_tokenizer.ipynb #b4b91e3a
+# %% ../../chapters/02_tokenization/04_tokenizer.ipynb #67035b1c
 _TWO_MEANINGS = re.compile(
     r"\\[pP]\{[^}]*\}|(?!\\Z)\\.|\[\^?\]?(?:\\.|[^\\\]])*\]|(\\Z|[$^]|\}[+?])", re.S
 )
 _PROBE = "It's 1234567 x\u00b2_\u200d-e\r\n\r\n  ends. $\n"
 
-
+# %% ../../chapters/02_tokenization/04_tokenizer.ipynb #b4b91e3a
 def _pattern_of(before: Mapping[str, Any] | None) -> str:
     """The name of the pattern in the `pre_tokenizer` of a parsed file, or the pattern.
 
