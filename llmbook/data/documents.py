@@ -378,7 +378,7 @@ class _GzipStream(io.RawIOBase):
         self.file.close()
         super().close()
 
-
+# %% ../../chapters/01_data/01_documents.ipynb #9dc99500
 def _before_damage(inflater: Any, data: bytes) -> bytes:
     """What a decompressor makes of `data` up to its first damaged byte."""
     found = []

@@ -146,7 +146,7 @@ def _begins_record(data: bytes, field: str) -> bool:
     found = _VERSION.match(data) and _HEADERS.match(data)
     return bool(found) and field.encode() in found[0].lower()
 
-
+# %% ../../chapters/01_data/02_extraction.ipynb #97685515
 def _holds_record(data: bytes, field: str) -> bool:
     """Whether a record begins anywhere in `data`, with that field in its headers."""
     starts = (mark.start() for mark in _VERSION.finditer(data))
@@ -324,7 +324,7 @@ def _is_padding(file: BinaryIO, start: int) -> bool:
             return False
     return True
 
-
+# %% ../../chapters/01_data/02_extraction.ipynb #0efc9b00
 def _member_records(file: BinaryIO) -> Iterator[WarcRecord | str]:
     """The records in a file of gzip members, as `_stream_records` gives them."""
     start, end = 0, file.seek(0, 2)

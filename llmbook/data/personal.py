@@ -50,7 +50,8 @@ _DOMAIN = re.compile(
 # %% ../../chapters/01_data/08_personal.ipynb #2c6701e4
 _AT_SIGN = re.compile("[@\uff20]|%40")
 _NAME = re.compile(
-    rf"[{_SPACED}_%+.-](?:[{_SPACED}_%+.-]|['\u2018\u2019\u02bc\xb4\u2011\xb7&](?=[{_SPACED}])){{0,64}}"
+    rf"[{_SPACED}_%+.-](?:[{_SPACED}_%+.-]"
+    rf"|['\u2018\u2019\u02bc\xb4\u2011\xb7&](?=[{_SPACED}])){{0,64}}"
     rf"|[{_JOINED}][{_JOINED}{_SPACED}_%+.-]{{0,64}}"
     r'|"(?:[^"\r\n]|"(?=\\)){1,64}"(?!\\)'
 )
