@@ -245,7 +245,7 @@ def test_unknown_formats_and_executors(source, tmp_path, home):
         write_corpus(tmp_path / "out", config, workers=0)
     with pytest.raises(ValueError, match="sbatch"):
         write_corpus(tmp_path / "out", config, executor="slurm")
-    with pytest.raises(ValueError, match="no tlh; the model knows en"):
+    with pytest.raises(ValueError, match="languages=tlh: name some that the model knows: en"):
         write_corpus(tmp_path / "out", CorpusConfig(str(source), languages=("tlh",)))
     assert not (tmp_path / "out").exists()
     with pytest.raises(ValueError, match="--out"):
