@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import random
+import re
 import sys
 from collections import Counter
 
@@ -203,23 +204,23 @@ def packed_rows(count):
 
 
 @pytest.mark.parametrize(
-    ("damage", "read"),
+    ("damage", "read", "damaged"),
     [
-        (lambda packed: packed + b"junk", 300),
-        (lambda packed: packed + bytes(512), 300),
-        (lambda packed: packed[:-9], 299),
-        (lambda packed: packed[:-8] + bytes([packed[-8] ^ 1]) + packed[-7:], 300),
-        (lambda packed: packed + packed[: len(packed) // 2], 420),
+        (lambda packed: packed + b"junk", 300, 1),
+        (lambda packed: packed + bytes(512), 300, 0),
+        (lambda packed: packed[:-9], 299, 1),
+        (lambda packed: packed[:-8] + bytes([packed[-8] ^ 1]) + packed[-7:], 300, 1),
+        (lambda packed: packed + packed[: len(packed) // 2], 420, 1),
     ],
 )
-def test_rows_before_a_damage_are_read(folder, damage, read):
+def test_rows_before_a_damage_are_read(folder, damage, read, damaged):
     whole = packed_rows(300)
     (folder / "a.jsonl.gz").write_bytes(damage(gzip.compress(whole, mtime=0)))
     skipped = []
     found = [document.text for document in open_source(folder / "a.jsonl.gz", skipped)]
     wanted = [json.loads(row)["text"] for row in whole.splitlines()]
     assert found == (wanted + wanted)[: len(found)] and len(found) >= read
-    assert {item.reason for item in skipped} <= {"damaged file"} and len(skipped) <= 1
+    assert [item.reason for item in skipped] == ["damaged file"] * damaged
 
 
 def test_a_plain_file_named_gz_whose_first_row_is_bad_loses_that_row(folder):
@@ -250,9 +251,17 @@ def test_settings_that_are_none(folder, tmp_path, capsys, settings):
 
 
 def test_a_source_that_cannot_be_looked_at(tmp_path, capsys):
-    for name in ("x" * 300, "a\0b"):
-        assert main(["data", "--source", str(tmp_path / name), "--out", str(tmp_path / "out")]) in (1, 2)
-        assert "manifest" not in capsys.readouterr().err
+    for name in ("x" * 300, "a\0b", "file/inside"):
+        (tmp_path / "file").write_text("")
+        assert main(["data", "--source", str(tmp_path / name), "--out", str(tmp_path / "out")]) == 1
+        assert capsys.readouterr().err.startswith("llmbook: cannot read")
+        assert not (tmp_path / "out" / "settings.json").exists()
+
+
+def test_a_wrong_name_of_a_data_set_claims_no_folder(tmp_path, capsys):
+    assert main(["data", "--source", "hf:", "--out", str(tmp_path / "out"), "--workspace", str(tmp_path / "home")]) == 1
+    assert len([row for row in re.split(r"[\r\n]+", capsys.readouterr().err) if row.startswith("llmbook: ")]) == 1
+    assert not (tmp_path / "out" / "settings.json").exists()
 
 
 def test_signs_in_names_are_spelled_out():
