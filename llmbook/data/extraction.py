@@ -47,6 +47,7 @@ _LINES = rb"((?:(?!WARC/\d)[^\r\n][^\n]*\n)*+)"
 _HEADERS = re.compile(rb"WARC/\d+\.\d+[ \t]*\r?\n" + _LINES + rb"\r?\n", re.I)
 _FIELD = rb"(?m:^)(?P<field>WARC-Record-ID|WARC-Type)[ \t]*:"
 _MARK = re.compile(_FIELD + b"|" + _VERSION.pattern, re.I)
+_PADDING = b"\0 \t\r\n"  # behind the last record, as on a tape
 _HEADER_BYTES, _AHEAD, _SCAN = 1 << 16, 1 << 12, 1 << 20
 
 # %% ../../chapters/01_data/02_extraction.ipynb #12be2d46
@@ -233,7 +234,7 @@ def _stream_records(stream) -> Iterator[WarcRecord | str]:
     window, place, seen = _Window(stream), 0, False
     while chunk := window.at(place, 1 << 12):
         rest = chunk.lstrip(b"\r\n")
-        if not rest or (seen and not rest.strip(b"\0 \t\r\n")):  # or padding
+        if not rest or (seen and not rest.strip(_PADDING)):
             place += len(chunk)
             continue
         place += len(chunk) - len(rest)
@@ -317,10 +318,10 @@ def _member_end(file: BinaryIO, start: int) -> int | None:
 
 # %% ../../chapters/01_data/02_extraction.ipynb #99e39a9a
 def _is_padding(file: BinaryIO, start: int) -> bool:
-    """Whether nothing but zeros and white space follows an offset, as on a tape."""
+    """Whether nothing but zeros and white space follows an offset."""
     file.seek(start)
     while data := file.read(1 << 16):
-        if data.strip(b"\0 \t\r\n"):
+        if data.strip(_PADDING):
             return False
     return True
 

@@ -707,7 +707,8 @@ def write_corpus(
 
     Raises:
         SourceError: for a source that cannot be used; `EmptyCorpus` if nothing is left;
-            `BadItem`, with `strict`, for the first item that cannot be read.
+            both leave the folder as it was. `BadItem`, with `strict`, for the first item
+            that cannot be read.
         PlaceError: for a folder that holds something else, cannot be written, or lies in
             the source.
         ValueError: for an unknown format or executor, or no workers.

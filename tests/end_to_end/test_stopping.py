@@ -23,8 +23,17 @@ raise SystemExit(main())
 """
 LIGHT = "from llmbook.end_to_end.command_line import main; raise SystemExit(main())"
 STOPPED = "llmbook: stopped; run the same command again, finished stages and checkpoints are kept"
+
+
+def press_twice(group, number):
+    os.killpg(group, number)
+    time.sleep(0.03)
+    os.killpg(group, number)
+
+
 WAYS = {
     "Ctrl-C": (os.killpg, signal.SIGINT, 130),
+    "Ctrl-C twice": (press_twice, signal.SIGINT, 130),
     "SIGTERM": (os.kill, signal.SIGTERM, 143),
     "SIGKILL": (os.kill, signal.SIGKILL, -9),
 }
@@ -110,6 +119,7 @@ def finish(process):
     "way, moment",
     [
         ("Ctrl-C", ".work"),
+        ("Ctrl-C twice", ".work/progress/*"),
         ("Ctrl-C", ".work/progress/*"),
         ("SIGTERM", ".work/progress/*"),
         ("SIGKILL", ".work/write/console-*.log"),
