@@ -1873,6 +1873,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'llmbook.training.world._first_failure': ( '05_training/world.html#_first_failure',
                                                                                    'llmbook/training/world.py'),
                                         'llmbook.training.world._forked': ('05_training/world.html#_forked', 'llmbook/training/world.py'),
+                                        'llmbook.training.world._keep_forever': ( '05_training/world.html#_keep_forever',
+                                                                                  'llmbook/training/world.py'),
                                         'llmbook.training.world._received': ( '05_training/world.html#_received',
                                                                               'llmbook/training/world.py'),
                                         'llmbook.training.world.bare_model': ( '05_training/world.html#bare_model',
