@@ -22,7 +22,8 @@ from llmbook.attention.multihead import (
     Rotate,
     next_positions,
 )
-from ..attention.rope import RotaryEmbedding, check_context, check_positions
+from ..attention.positions import check_context, check_positions
+from ..attention.rope import RotaryEmbedding
 from ..preliminaries.settings import ModelConfig
 from torch import Tensor, nn
 
