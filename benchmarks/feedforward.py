@@ -1,0 +1,87 @@
+"""Compare feed-forward layers with equal parameters and equal tokens: ReLU, GELU, squared ReLU and SwiGLU.
+
+    python benchmarks/feedforward.py [--seeds 0 1 2 3 4] [--rates 0.0015 0.003]
+
+Small models learn the standard library in 512 tokens (`small_training.py`). Each variant first looks for its learning rate, with a
+seed that is not used again, and then runs once per seed; within a seed all variants see the same batches, so their differences
+from GELU are paired. Takes eight minutes on one quiet core and may be interrupted; writes benchmarks/results/feedforward-cpu.json.
+"""
+
+import argparse
+
+import torch.nn.functional as F
+from record import machine, write_record
+from small_training import KeptRuns, interval, texts, train_small
+
+from llmbook.architecture.feedforward import FeedForward, SwiGLU, gelu_tanh, squared_relu, swiglu_width
+from llmbook.architecture.transformer import Transformer, initialize_weights
+from llmbook.preliminaries.settings import ModelConfig
+
+WIDTH, LAYERS = 96, 4
+SHAPE = ModelConfig(vocab_size=512, context=64, width=WIDTH, layers=LAYERS, heads=3, feed_forward="gelu")
+TRAINING = {"steps": 300, "warmup": 20}
+SEARCH_SEED = 100
+
+
+def layer_of(kind: str) -> FeedForward | SwiGLU:
+    """A layer without bias of 8 D * D parameters."""
+    if kind == "swiglu":
+        return SwiGLU(WIDTH, swiglu_width(WIDTH))  # 256, exactly 8/3 of the width
+    return FeedForward(WIDTH, 4 * WIDTH, bias=False, activation={"relu": F.relu, "gelu": gelu_tanh, "relu2": squared_relu}[kind])
+
+
+KINDS = ("relu", "gelu", "relu2", "swiglu")
+
+
+def build(kind: str) -> Transformer:
+    """A small Llama with this kind of feed-forward layer."""
+    model = Transformer(SHAPE)
+    for block in model.blocks.values():
+        block.feed_forward = layer_of(kind)
+    initialize_weights(model, SHAPE.init_std, SHAPE.init_std / (2 * LAYERS) ** 0.5)
+    return model
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--rates", type=float, nargs="+", default=[0.0015, 0.003])
+    options = parser.parse_args()
+    (train, held_out), kept = texts(), KeptRuns("feedforward")
+
+    def run(kind: str, seed: int, rate: float) -> dict:
+        settings = TRAINING | {"seed": seed, "learning_rate": rate}
+        key = f"{kind} {SHAPE} {settings}"
+        found = kept(key, lambda: train_small(lambda: build(kind), train, held_out, **settings))
+        print(f"{kind:8}rate {rate:<7}seed {seed:<5}{found['held_out_bits_per_byte']:>8.4f}", flush=True)
+        return {"kind": kind, "learning_rate": rate} | found
+
+    search = [run(kind, SEARCH_SEED, rate) for kind in KINDS for rate in options.rates]
+    search = [{name: row[name] for name in ("kind", "learning_rate", "held_out_bits_per_byte")} for row in search]
+    best = {}
+    for row in sorted(search, key=lambda row: row["held_out_bits_per_byte"]):
+        best.setdefault(row["kind"], row["learning_rate"])
+    rows = [run(kind, seed, best[kind]) for seed in options.seeds for kind in KINDS]
+    bits = {kind: [row["held_out_bits_per_byte"] for row in rows if row["kind"] == kind] for kind in KINDS}
+    summary = [
+        {
+            "kind": kind,
+            "learning_rate": best[kind],
+            "parameters": next(row["parameters"] for row in rows if row["kind"] == kind),
+            "held_out_bits_per_byte": interval(bits[kind]),
+            "minus_gelu": interval([a - b for a, b in zip(bits[kind], bits["gelu"], strict=True)]),
+        }
+        for kind in KINDS
+    ]
+    print(f"{'':8}{'bits per byte':>18}{'minus GELU':>18}")
+    for row in summary:
+        both = (row["held_out_bits_per_byte"], row["minus_gelu"])
+        print(f"{row['kind']:8}" + "".join(f"{x['mean']:>10.4f} ± {x['half_width']:.4f}" for x in both))
+    shape = {"width": WIDTH, "layers": LAYERS, "heads": SHAPE.heads, "vocab_size": 512, "context": 64, "batch_size": 16}
+    record = machine("cpu") | {"text": "stdlib, 512 tokens", "shape": shape, **TRAINING}
+    record |= {"search_seed": SEARCH_SEED, "search": search, "summary": summary, "rows": rows}
+    print(write_record("feedforward", "cpu", record))
+
+
+if __name__ == "__main__":
+    main()
