@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from ..attention.rope import check_context, check_positions
+from ..attention.positions import check_context, check_positions
 from torch import Tensor, nn
 
 # %% ../../chapters/04_architecture/01_embeddings.ipynb #b11dd70a
@@ -45,6 +45,14 @@ def mark_table(module: nn.Module) -> nn.Module:
     module.parameter_group = "tables"
     return module
 
+# %% ../../chapters/04_architecture/01_embeddings.ipynb #368555ce
+def _small_table(rows: int, width: int, std: float = 0.02) -> nn.Embedding:
+    """A table with normal entries of deviation `std`, where PyTorch draws them with 1."""
+    rows = mark_table(nn.Embedding(rows, width))
+    with torch.no_grad():
+        rows.weight.mul_(std)
+    return rows
+
 # %% ../../chapters/04_architecture/01_embeddings.ipynb #d7a0efdf
 class TokenEmbedding(nn.Module):
     """A vector per token id, and per position if these are learned: [B, T] -> [B, T, D].
@@ -72,17 +80,8 @@ class TokenEmbedding(nn.Module):
         if learned_positions and context is None:
             raise ValueError("learned positions need a context: the number of their rows")
         self.vocab_size, self.context = vocab_size, context
-        self.tokens = mark_table(nn.Embedding(vocab_size, width))
-        self.positions = None
-        if learned_positions:
-            self.positions = mark_table(nn.Embedding(context, width))
-        self.reset_parameters()
-
-    def reset_parameters(self, std: float = 0.02) -> None:
-        """Draw all rows from a normal distribution of deviation `std`."""
-        for rows in (self.tokens, self.positions):
-            if rows is not None:
-                nn.init.normal_(rows.weight, std=std)
+        self.tokens = _small_table(vocab_size, width)
+        self.positions = _small_table(context, width) if learned_positions else None
 
     def forward(self, ids: Tensor, positions: Tensor | None = None) -> Tensor:
         """Look up the rows; `positions` is int64 [T] or [B, T], None for 0 .. T - 1."""
@@ -208,9 +207,11 @@ class NgramEmbedding(nn.Module):
         if not lengths or min(lengths) < 2 or len(set(lengths)) < len(lengths):
             raise ValueError(f"lengths={lengths!r}: give different numbers from 2 on")
         self.rows, self.boundary = rows, boundary
-        tables = {str(n): mark_table(nn.Embedding(rows, width)) for n in lengths}
-        self.tables = nn.ModuleDict(tables)
-        self.reset_parameters()
+        self.tables = nn.ModuleDict()
+        for n in lengths:
+            zeros = torch.zeros(rows, width)
+            table = nn.Embedding.from_pretrained(zeros, freeze=False)
+            self.tables[str(n)] = mark_table(table)
 
     def reset_parameters(self) -> None:
         """Back to rows of zeros, which change nothing."""

@@ -23,12 +23,8 @@ from llmbook.attention.multihead import (
     Rotate,
     next_positions,
 )
-<<<<<<< HEAD
-from ..attention.positions import check_context, check_positions
+from ..attention.positions import check_context
 from ..attention.rope import RotaryEmbedding
-=======
-from ..attention.rope import RotaryEmbedding, check_context
->>>>>>> layers
 from ..preliminaries.settings import ModelConfig
 from torch import Tensor, nn
 
