@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['interpolate_frequencies', 'ntk_frequencies', 'interpolate_slow_frequencies', 'yarn_frequencies', 'yarn_scale']
 
-# %% ../../chapters/03_attention/05_extension.ipynb #d61c8c44
+# %% ../../chapters/03_attention/05_extension.ipynb #9d2ec983
 import math
 
 import torch
 from torch import Tensor
 
-# %% ../../chapters/03_attention/05_extension.ipynb #976a877e
+# %% ../../chapters/03_attention/05_extension.ipynb #b8817b0b
 def _check_factor(factor: float) -> None:
     """Refuse a factor that does not lengthen.
 
@@ -21,7 +21,7 @@ def _check_factor(factor: float) -> None:
     if not 1 <= factor < torch.inf:
         raise ValueError(f"factor {factor}: a context grows by a factor of at least 1")
 
-# %% ../../chapters/03_attention/05_extension.ipynb #6f956f52
+# %% ../../chapters/03_attention/05_extension.ipynb #d7e06606
 def interpolate_frequencies(frequencies: Tensor, factor: float) -> Tensor:
     """Slow all pairs down by `factor`, for a context that is longer by it.
 
@@ -35,7 +35,7 @@ def interpolate_frequencies(frequencies: Tensor, factor: float) -> Tensor:
     _check_factor(factor)
     return frequencies / factor
 
-# %% ../../chapters/03_attention/05_extension.ipynb #0a94fae3
+# %% ../../chapters/03_attention/05_extension.ipynb #f5263173
 def _pair_count(frequencies: Tensor) -> int:
     """How many pairs there are, at least two.
 
@@ -49,7 +49,7 @@ def _pair_count(frequencies: Tensor) -> int:
         )
     return len(frequencies)
 
-# %% ../../chapters/03_attention/05_extension.ipynb #81a172a8
+# %% ../../chapters/03_attention/05_extension.ipynb #d800790f
 def ntk_frequencies(frequencies: Tensor, factor: float) -> Tensor:
     """Slow the slowest pair by `factor`, the fastest not at all, those between smoothly.
 
@@ -65,10 +65,10 @@ def ntk_frequencies(frequencies: Tensor, factor: float) -> Tensor:
     """
     _check_factor(factor)
     pairs = _pair_count(frequencies)
-    shares = torch.arange(pairs, device=frequencies.device) / (pairs - 1)
-    return frequencies / factor ** shares.to(frequencies.dtype)
+    shares = torch.arange(pairs).to(frequencies) / (pairs - 1)  # 0 to 1
+    return frequencies / factor**shares
 
-# %% ../../chapters/03_attention/05_extension.ipynb #92a8a54f
+# %% ../../chapters/03_attention/05_extension.ipynb #d0befdd5
 def _check_parts(trained_context: int, **turns: float) -> None:
     """Refuse a context without positions, or bounds that are not two rising numbers.
 
@@ -83,7 +83,7 @@ def _check_parts(trained_context: int, **turns: float) -> None:
             f"{low} {few}, {high} {many}: turns must satisfy 0 < {low} < {high}"
         )
 
-# %% ../../chapters/03_attention/05_extension.ipynb #d13a34d2
+# %% ../../chapters/03_attention/05_extension.ipynb #bc532280
 def interpolate_slow_frequencies(
     frequencies: Tensor,
     factor: float,
@@ -111,7 +111,7 @@ def interpolate_slow_frequencies(
     slowed = interpolate_frequencies(frequencies, factor)
     return keep * frequencies + (1 - keep) * slowed
 
-# %% ../../chapters/03_attention/05_extension.ipynb #807b93f3
+# %% ../../chapters/03_attention/05_extension.ipynb #8d628aaf
 def _yarn_bounds(
     frequencies: Tensor, trained_context: int, slow: float, fast: float, truncate: bool
 ) -> tuple[float, float]:
@@ -126,7 +126,7 @@ def _yarn_bounds(
     low, high = max(low, 0), min(high, 2 * pairs - 1)
     return low, max(high, low + 0.001)
 
-# %% ../../chapters/03_attention/05_extension.ipynb #9ecd3143
+# %% ../../chapters/03_attention/05_extension.ipynb #21aa41e7
 def yarn_frequencies(
     frequencies: Tensor,
     factor: float,
@@ -153,12 +153,12 @@ def yarn_frequencies(
     """
     _check_parts(trained_context, slow=slow, fast=fast)
     low, high = _yarn_bounds(frequencies, trained_context, slow, fast, truncate)
-    numbers = torch.arange(len(frequencies), device=frequencies.device)
-    ramp = ((numbers - low) / (high - low)).clamp(0, 1).to(frequencies.dtype)
+    numbers = torch.arange(len(frequencies)).to(frequencies)
+    ramp = ((numbers - low) / (high - low)).clamp(0, 1)
     slowed = interpolate_frequencies(frequencies, factor)
     return (1 - ramp) * frequencies + ramp * slowed
 
-# %% ../../chapters/03_attention/05_extension.ipynb #4a2f23c8
+# %% ../../chapters/03_attention/05_extension.ipynb #576fefd9
 def yarn_scale(factor: float, weight: float = 1.0) -> float:
     """By how much YaRN lengthens queries and keys: 1 + weight * ln(factor) / 10.
 
