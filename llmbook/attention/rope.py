@@ -110,8 +110,8 @@ def pairs_to_halves(weight: Tensor, heads: int) -> Tensor:
     Source: the conversion of Meta's Llama weights in `transformers`, `permute`.
     """
     _check_pairs(len(weight), heads)
-    pairs = weight.unflatten(0, (heads, -1, 2))  # [H * K, ...] -> [H, K/2, 2, ...]
-    return pairs.transpose(1, 2).flatten(0, 2)  # [H, K/2, 2, ...] -> [H * K, ...]
+    pairs = torch.arange(len(weight)).unflatten(0, (heads, -1, 2))  # [H, K/2, 2]
+    return weight[pairs.transpose(1, 2).flatten()]
 
 # %% ../../chapters/03_attention/04_rope.ipynb #6d18f5fb
 def halves_to_pairs(weight: Tensor, heads: int) -> Tensor:
@@ -123,8 +123,8 @@ def halves_to_pairs(weight: Tensor, heads: int) -> Tensor:
         ValueError: if the rows do not divide into `heads` of an even width.
     """
     _check_pairs(len(weight), heads)
-    halves = weight.unflatten(0, (heads, 2, -1))  # [H * K, ...] -> [H, 2, K/2, ...]
-    return halves.transpose(1, 2).flatten(0, 2)  # [H, 2, K/2, ...] -> [H * K, ...]
+    halves = torch.arange(len(weight)).unflatten(0, (heads, 2, -1))  # [H, 2, K/2]
+    return weight[halves.transpose(1, 2).flatten()]
 
 # %% ../../chapters/03_attention/04_rope.ipynb #c74775a6
 class RotaryEmbedding(nn.Module):

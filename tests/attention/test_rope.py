@@ -1,9 +1,8 @@
-"""Rotary positions and their stretched frequencies against transformers, complex numbers and float64."""
+"""Rotary positions and their two layouts against transformers, complex numbers and float64."""
 
 import copy
 import math
 import pickle
-from functools import partial
 
 import pytest
 import torch
@@ -13,13 +12,16 @@ from hypothesis import strategies as st
 from llmbook.attention.multihead import MultiHeadAttention
 from llmbook.attention.rope import (
     RotaryEmbedding,
-    check_positions,
-    interpolate_frequencies,
-    interpolate_slow_frequencies,
+    halves_to_pairs,
+    pairs_to_halves,
     rope_frequencies,
     rope_table,
     rotate,
 )
+
+
+def half_speed(frequencies):
+    return frequencies / 2
 
 
 def draw(*shape, seed=0):
@@ -70,15 +72,6 @@ def test_the_last_row_of_a_long_table_is_exact():
     for i, (c, s) in enumerate(zip(cos[-1].tolist(), sin[-1].tolist(), strict=True)):
         angle = 131_071 * 5e5 ** (-2 * i / 128)  # Python's floats: what transformers takes in float32
         assert abs(c - math.cos(angle)) < 1e-7 and abs(s - math.sin(angle)) < 1e-7
-
-
-def test_rescaled_frequencies_stay_float64():
-    by_parts = partial(interpolate_slow_frequencies, factor=8.0, trained_context=8192)
-    for rescale in (by_parts, partial(interpolate_frequencies, factor=8.0)):
-        frequencies = rescale(rope_frequencies(128, 5e5))
-        assert frequencies.dtype == torch.float64
-        cos, _ = rope_table(100_000, 128, 5e5, rescale=rescale)
-        torch.testing.assert_close(cos[-1].double(), (99_999 * frequencies).cos(), rtol=0, atol=1e-7)
 
 
 def test_given_positions_are_used():
@@ -133,6 +126,10 @@ def test_a_table_first_used_for_inference_serves_training():
         (lambda: rope_frequencies(8, math.inf), "base inf"),
         (lambda: rope_table(0, 8), "context 0"),
         (lambda: RotaryEmbedding(9, 32), "head width 9"),
+        (lambda: RotaryEmbedding(8, 32, scale=0.0), "scale 0.0"),
+        (lambda: rope_table(4, 8, scale=math.inf), "scale inf"),
+        (lambda: rope_table(4, 8, scale=math.nan), "scale nan"),
+        (lambda: rope_table(4, 8, scale=-1.0), "scale -1.0"),
     ],
 )
 def test_impossible_tables(call, message):
@@ -201,12 +198,6 @@ def test_a_table_of_another_width_is_refused(size):
         rotate(draw(1, 1, 5, size), cos, sin)
     with pytest.raises(ValueError, match="head width 8: the table is for 2"):
         rotate(draw(1, 1, 5, 8), *rope_table(5, 2))
-
-
-@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.float64])
-def test_positions_that_would_index_as_a_mask_are_refused(dtype):
-    with pytest.raises(ValueError, match=str(dtype)):
-        check_positions(torch.zeros(4, dtype=dtype), 1, 4, 4)
 
 
 def test_int32_positions_are_positions():
@@ -293,120 +284,12 @@ def test_rows_at_different_places_keep_their_scores():
 
 def test_copies_and_pickles_rotate_alike():
     x = draw(1, 2, 9, 8)
-    rope = RotaryEmbedding(8, 32, rescale=partial(interpolate_frequencies, factor=2.0))
+    rope = RotaryEmbedding(8, 32, rescale=half_speed, scale=1.5)
     for twin in (copy.deepcopy(rope), pickle.loads(pickle.dumps(rope))):
         assert torch.equal(twin(x), rope(x))
 
 
-# ---------------------------------------------------------------- Longer contexts
-
-
-def stretched(rope_type, K, base, **parameters):
-    """Return transformers' rotary embedding of one head."""
-    transformers = pytest.importorskip("transformers")
-    llama = pytest.importorskip("transformers.models.llama.modeling_llama")
-    rope = {"rope_type": rope_type, "rope_theta": base, **parameters}
-    config = transformers.LlamaConfig(hidden_size=K, num_attention_heads=1, max_position_embeddings=4096, rope_parameters=rope)
-    return llama, llama.LlamaRotaryEmbedding(config)
-
-
-CASES = [
-    ("linear", 64, 10_000.0, partial(interpolate_frequencies, factor=4.0), {"factor": 4.0}),
-    ("linear", 8, 100.0, partial(interpolate_frequencies, factor=1.5), {"factor": 1.5}),
-    (
-        "llama3",
-        128,
-        500_000.0,
-        partial(interpolate_slow_frequencies, factor=8.0, trained_context=8192),
-        {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192},
-    ),
-    (
-        "llama3",
-        64,
-        500_000.0,
-        partial(interpolate_slow_frequencies, factor=32.0, trained_context=8192),
-        {"factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192},
-    ),
-    (
-        "llama3",
-        32,
-        10_000.0,
-        partial(interpolate_slow_frequencies, factor=3.0, trained_context=100, low=0.5, high=9.0),
-        {"factor": 3.0, "low_freq_factor": 0.5, "high_freq_factor": 9.0, "original_max_position_embeddings": 100},
-    ),
-]
-
-
-@pytest.mark.parametrize(("rope_type", "K", "base", "rescale", "parameters"), CASES)
-def test_stretched_frequencies_match_transformers(rope_type, K, base, rescale, parameters):
-    _, theirs = stretched(rope_type, K, base, **parameters)
-    ours = rescale(rope_frequencies(K, base))
-    assert ours.dtype == torch.float64 and ours.shape == (K // 2,)
-    torch.testing.assert_close(ours.float(), theirs.inv_freq, rtol=2e-6, atol=0)
-
-
-@pytest.mark.parametrize(("rope_type", "K", "base", "rescale", "parameters"), CASES)
-def test_stretched_rotation_matches_transformers(rope_type, K, base, rescale, parameters):
-    llama, theirs = stretched(rope_type, K, base, **parameters)
-    q, positions = draw(1, 1, 500, K), torch.arange(500)[None]
-    expected, _ = llama.apply_rotary_pos_emb(q, q, *theirs(q, positions))
-    rope = RotaryEmbedding(K, 500, base, rescale=rescale)
-    torch.testing.assert_close(rope(q), expected, rtol=1e-4, atol=5e-4)  # transformers takes angles in float32
-    plain = RotaryEmbedding(K, 500, base)(q)
-    assert (plain - expected).abs().max() > 0.01
-
-
-def test_interpolated_positions_are_the_trained_ones():
-    cos, sin = rope_table(64, 16, rescale=partial(interpolate_frequencies, factor=4.0))
-    for long, short in zip((cos, sin), rope_table(16, 16), strict=True):
-        torch.testing.assert_close(long[::4], short, rtol=1e-5, atol=1e-5)
-
-
-def test_by_parts_lies_between_its_neighbors():
-    frequencies = rope_frequencies(64)
-    turns = 512 * frequencies / (2 * math.pi)
-    changed = interpolate_slow_frequencies(frequencies, 4.0, 512)
-    assert torch.equal(changed[turns >= 4], frequencies[turns >= 4])
-    torch.testing.assert_close(changed[turns <= 1], frequencies[turns <= 1] / 4)
-    between = (turns > 1) & (turns < 4)
-    assert between.any()
-    assert (changed[between] < frequencies[between]).all() and (changed[between] > frequencies[between] / 4).all()
-    assert (changed.diff() < 0).all()
-
-
-def test_factor_one_changes_nothing():
-    frequencies = rope_frequencies(32)
-    assert torch.equal(interpolate_frequencies(frequencies, 1.0), frequencies)
-    torch.testing.assert_close(interpolate_slow_frequencies(frequencies, 1.0, 64), frequencies)
-
-
-def test_rescale_leaves_its_argument_alone():
-    frequencies = rope_frequencies(32)
-    kept = frequencies.clone()
-    interpolate_frequencies(frequencies, 2.0)
-    interpolate_slow_frequencies(frequencies, 2.0, 64)
-    assert torch.equal(frequencies, kept)
-
-
-@pytest.mark.parametrize("factor", [0.5, 0.0, -1.0, math.nan, math.inf])
-def test_impossible_factors(factor):
-    for call in (interpolate_frequencies, partial(interpolate_slow_frequencies, trained_context=64)):
-        with pytest.raises(ValueError, match=f"factor {factor}"):
-            call(rope_frequencies(8), factor=factor)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"trained_context": 0}, "trained_context 0"),
-        ({"trained_context": 64, "low": 4.0, "high": 4.0}, "low 4.0, high 4.0"),
-        ({"trained_context": 64, "low": 0.0}, "low 0.0"),
-        ({"trained_context": 64, "high": math.nan}, "high nan"),
-    ],
-)
-def test_impossible_parts(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        interpolate_slow_frequencies(rope_frequencies(8), 2.0, **arguments)
+# ---------------------------------------------------------------- Other frequencies, and a scale
 
 
 def test_rescale_of_a_wrong_length_is_refused():
@@ -414,9 +297,24 @@ def test_rescale_of_a_wrong_length_is_refused():
         RotaryEmbedding(8, 16, rescale=lambda frequencies: frequencies[1:])
 
 
-def test_a_stretched_table_stays_float32_and_unsaved():
+def test_rescaled_frequencies_are_those_of_the_table():
+    cos, sin = rope_table(100_000, 128, 5e5, rescale=half_speed)
+    angles = 99_999 * rope_frequencies(128, 5e5) / 2
+    torch.testing.assert_close(cos[-1].double(), angles.cos(), rtol=0, atol=1e-7)
+    torch.testing.assert_close(sin[-1].double(), angles.sin(), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 1.2302585])
+def test_scale_lengthens_what_is_rotated_and_is_rounded_once(scale):
+    x, rope = draw(2, 3, 50, 8).double(), RotaryEmbedding(8, 50, scale=scale)
+    torch.testing.assert_close(rope(x), scale * RotaryEmbedding(8, 50)(x), rtol=1e-6, atol=1e-6)
+    angles = torch.outer(torch.arange(50).double(), rope_frequencies(8))
+    assert torch.equal(rope.table(torch.device("cpu"))[0], (scale * angles.cos()).float())
+
+
+def test_a_changed_table_stays_float32_and_unsaved():
     x = draw(1, 2, 9, 8)
-    rope = RotaryEmbedding(8, 32, rescale=partial(interpolate_frequencies, factor=2.0))
+    rope = RotaryEmbedding(8, 32, rescale=half_speed, scale=1.1)
     expected = rope(x)
     assert not rope.state_dict() and torch.equal(rope.half()(x), expected)
     assert all(part.dtype == torch.float32 for part in rope.table(torch.device("cpu")))
@@ -425,9 +323,98 @@ def test_a_stretched_table_stays_float32_and_unsaved():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_as_on_a_cpu():
     x, positions = draw(2, 3, 7, 16), torch.arange(40, 47)
-    rope = RotaryEmbedding(16, 64, rescale=partial(interpolate_frequencies, factor=4.0))
+    rope = RotaryEmbedding(16, 64, rescale=half_speed, scale=1.1)
     for dtype in (torch.float32, torch.bfloat16):
         typed = x.to(dtype)
         there = rope(typed.cuda(), positions.cuda())
         assert there.is_cuda and there.dtype == dtype
         torch.testing.assert_close(there.cpu(), rope(typed, positions))
+
+
+# ---------------------------------------------------------------- Layouts
+
+
+def complex_rotation(x, base=10_000.0):
+    """Neighboring features as complex numbers, as in Meta's released code; x [..., T, K], float64."""
+    T, K = x.shape[-2:]
+    angles = torch.outer(torch.arange(T).double(), base ** (-torch.arange(0, K, 2).double() / K))
+    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
+    return torch.view_as_real(pairs * torch.polar(torch.ones_like(angles), angles)).flatten(-2)
+
+
+def gptj_rotation(x):
+    """The rotation of GPT-J in transformers; x [B, H, T, K]."""
+    gptj = pytest.importorskip("transformers.models.gptj.modeling_gptj")
+    T, K = x.shape[-2:]
+    sin, cos = gptj.create_sinusoidal_positions(T, K).chunk(2, dim=-1)
+    return gptj.apply_rotary_pos_emb(x.transpose(1, 2), sin[None], cos[None]).transpose(1, 2)
+
+
+@pytest.mark.parametrize("K", [2, 4, 6, 64])
+def test_features_in_pairs_are_turned_like_those_of_gptj(K):
+    x = draw(2, 3, 20, K)
+    halves = pairs_to_halves(x.movedim(-1, 0), heads=1).movedim(0, -1)
+    turned = RotaryEmbedding(K, 20)(halves)
+    ours = halves_to_pairs(turned.movedim(-1, 0), heads=1).movedim(0, -1)
+    torch.testing.assert_close(ours, gptj_rotation(x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours.double(), complex_rotation(x.double()), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("H", "G", "K"), [(4, 2, 8), (3, 1, 6), (1, 1, 2)])
+def test_converted_projections_give_the_scores_of_the_other_layout(H, G, K):
+    x, D, rope = draw(2, 9, 12), 12, RotaryEmbedding(K, 9)
+    weights = draw(H * K, D, seed=1), draw(G * K, D, seed=2)
+    biases = draw(H * K, seed=3), draw(G * K, seed=4)
+    scores = []
+    for convert, turn in ((lambda rows, heads: rows, gptj_rotation), (pairs_to_halves, rope)):
+        parts = []
+        for weight, bias, heads in zip(weights, biases, (H, G), strict=True):
+            projected = x @ convert(weight, heads).T + convert(bias, heads)
+            parts.append(turn(projected.unflatten(-1, (heads, K)).transpose(1, 2)))
+        scores.append(parts[0] @ parts[1].repeat_interleave(H // G, dim=1).mT)
+    torch.testing.assert_close(*scores, rtol=1e-4, atol=1e-4)
+
+
+def test_conversion_is_the_permutation_of_transformers():
+    """What `permute` does in transformers' converter of Llama weights, written down by a view."""
+    weight = draw(3 * 8, 5)
+    assert torch.equal(pairs_to_halves(weight, 3), weight.view(3, 4, 2, 5).transpose(1, 2).reshape(24, 5))
+    assert pairs_to_halves(torch.arange(8), 1).tolist() == [0, 2, 4, 6, 1, 3, 5, 7]
+    assert halves_to_pairs(torch.arange(8), 1).tolist() == [0, 4, 1, 5, 2, 6, 3, 7]
+    assert pairs_to_halves(torch.arange(8), 2).tolist() == [0, 2, 1, 3, 4, 6, 5, 7]
+
+
+@pytest.mark.parametrize("shape", [(24, 5), (24,), (24, 2, 3), (24, 0)])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_both_conversions_undo_each_other_on_a_copy(shape, dtype):
+    weight = draw(*shape).to(dtype)
+    kept = weight.clone()
+    for there, back in ((pairs_to_halves, halves_to_pairs), (halves_to_pairs, pairs_to_halves)):
+        moved = there(weight, 3)
+        assert moved.dtype == dtype and moved.is_contiguous()
+        assert torch.equal(back(moved, 3), kept)
+        moved.zero_()
+        assert torch.equal(weight, kept)
+
+
+def test_conversion_of_a_slice_and_its_gradient():
+    weight = draw(5, 48)[:, ::2].T  # neither contiguous nor row by row
+    assert torch.equal(pairs_to_halves(weight, 3), pairs_to_halves(weight.contiguous(), 3))
+    leaf, upstream = draw(24, 5).requires_grad_(), draw(24, 5, seed=1)
+    pairs_to_halves(leaf, 3).backward(upstream)
+    assert torch.equal(leaf.grad, halves_to_pairs(upstream, 3))
+
+
+@pytest.mark.parametrize("K", [2, 4])
+def test_even_a_permutation_that_moves_nothing_is_a_copy(K):
+    weight = draw(3 * K, 5)
+    for convert in (pairs_to_halves, halves_to_pairs):
+        convert(weight, 3).zero_()
+        assert weight.abs().min() > 0
+
+
+@pytest.mark.parametrize(("rows", "heads"), [(24, 5), (24, 0), (9, 3), (0, 1), (24, -2)])
+def test_rows_that_are_no_heads_are_refused(rows, heads):
+    for convert in (pairs_to_halves, halves_to_pairs):
+        with pytest.raises(ValueError, match=f"{rows} rows are not {heads} heads"):
+            convert(torch.zeros(rows, 2), heads)
