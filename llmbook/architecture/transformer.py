@@ -4,18 +4,36 @@
 
 # %% auto #0
 __all__ = ['NORMS', 'FEED_FORWARDS', 'ATTENTIONS', 'LayerCaches', 'Head', 'count_parameters', 'Block', 'initialize_weights',
-           'Transformer']
+           'project', 'build_caches', 'Transformer']
 
 # %% ../../chapters/04_architecture/05_transformer.ipynb #b201e650
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from .embeddings import TokenEmbedding, mark_table
-from .feedforward import FeedForward, SwiGLU, swiglu_width
+from .embeddings import NgramEmbedding, TokenEmbedding, mark_table
+from .experts import ExpertLayer
+from llmbook.architecture.feedforward import (
+    FeedForward,
+    SwiGLU,
+    gelu,
+    gelu_tanh,
+    squared_relu,
+    swiglu_width,
+)
 from .normalization import LayerNorm, RMSNorm
+from ..attention.cache import KVCache
 from ..attention.causal import quickest_attention
+from llmbook.attention.extension import (
+    interpolate_frequencies,
+    interpolate_slow_frequencies,
+    ntk_frequencies,
+    yarn_frequencies,
+    yarn_scale,
+)
+from ..attention.latent import LatentAttention
 from llmbook.attention.multihead import (
     Attend,
     KeyValueCache,
@@ -24,7 +42,7 @@ from llmbook.attention.multihead import (
     next_positions,
 )
 from ..attention.positions import check_context
-from ..attention.rope import RotaryEmbedding
+from ..attention.rope import Rescale, RotaryEmbedding
 from ..preliminaries.settings import ModelConfig
 from torch import Tensor, nn
 
@@ -32,6 +50,19 @@ from torch import Tensor, nn
 def _kv_heads(config: ModelConfig) -> int:
     """G, with the default filled in."""
     return config.heads if config.kv_heads is None else config.kv_heads
+
+# %% ../../chapters/04_architecture/05_transformer.ipynb #f004600b
+def _head_width(config: ModelConfig) -> int:
+    """K, with the default filled in."""
+    given = config.head_width
+    return config.width // config.heads if given is None else given
+
+# %% ../../chapters/04_architecture/05_transformer.ipynb #ba108303
+def _latent_widths(config: ModelConfig) -> tuple[int, int | None, int, int, int]:
+    """The widths of latent attention: `kv_rank`, `q_rank`, and those of a head's parts."""
+    latent, K = config.latent, _head_width(config)
+    parts = latent.nope_width or K, latent.rope_width or K // 2, latent.value_width or K
+    return latent.kv_rank or 4 * K, latent.q_rank, *parts
 
 # %% ../../chapters/04_architecture/05_transformer.ipynb #174f0dbe
 def _ff_width(config: ModelConfig) -> int:
@@ -54,6 +85,37 @@ def _vocab_size(config: ModelConfig) -> int:
         )
     return config.vocab_size
 
+# %% ../../chapters/04_architecture/05_transformer.ipynb #0e39c407
+def _attention_size(config: ModelConfig, per_norm: int) -> int:
+    """Parameters of one attention layer; a norm has `per_norm` for each feature."""
+    D, H, K = config.width, config.heads, _head_width(config)
+    if config.attention == "latent":
+        C, Q, N, R, W = _latent_widths(config)
+        queries = (D * Q + per_norm * Q if Q else 0) + (Q or D) * H * (N + R)
+        return queries + D * (C + R) + per_norm * C + C * H * (N + W) + H * W * D
+    rows = _kv_heads(config) * K
+    matrices = 2 * D * H * K + 2 * D * rows + config.bias * (H * K + D + 2 * rows)
+    return matrices + config.qk_norm * 2 * per_norm * K + config.qk_gain * H
+
+# %% ../../chapters/04_architecture/05_transformer.ipynb #a7befc54
+def _feed_forward_sizes(config: ModelConfig) -> tuple[int, int]:
+    """Parameters of all feed-forward layers, and those with which one token is multiplied."""
+    D, ff, experts = config.width, _ff_width(config), config.experts
+    matrices = 3 if config.feed_forward == "swiglu" else 2
+
+    def size(F: int) -> int:
+        return matrices * D * F + config.bias * ((matrices - 1) * F + D)
+
+    dense = min(experts.dense_layers, config.layers) if experts.count else config.layers
+    one, shared = size(experts.width or ff), 0
+    if experts.shared:
+        shared = size(experts.shared * (experts.width or ff))
+    total, active = (
+        D * experts.count + n * one + shared for n in (experts.count, experts.per_token)
+    )
+    sparse = config.layers - dense
+    return dense * size(ff) + sparse * total, dense * size(ff) + sparse * active
+
 # %% ../../chapters/04_architecture/05_transformer.ipynb #2332216b
 def count_parameters(config: ModelConfig) -> int:
     """Number of trainable parameters of `Transformer(config)`, in closed form.
@@ -61,17 +123,17 @@ def count_parameters(config: ModelConfig) -> int:
     Raises:
         ValueError: if the size of the vocabulary is open.
     """
-    D, K, ff = config.width, config.head_width, _ff_width(config)
-    G = _kv_heads(config)
-    per_norm = 1 if config.norm == "rms" else 2
-    attention = 2 * D * D + 2 * D * G * K + config.bias * (2 * D + 2 * G * K)
-    attention += config.qk_norm * 2 * per_norm * K
-    matrices = 3 if config.feed_forward == "swiglu" else 2
-    feed_forward = matrices * D * ff + config.bias * ((matrices - 1) * ff + D)
-    block = attention + feed_forward + 2 * per_norm * D
-    embeddings = D * _vocab_size(config) * (1 if config.tie_embeddings else 2)
+    D, L, V = config.width, config.layers, _vocab_size(config)
+    per_norm, pre = 1 if config.norm == "rms" else 2, config.norm_place == "pre"
+    norms = (2 * L + pre) * per_norm * D
+    embeddings = D * V * (1 if config.tie_embeddings else 2)
     positions = D * config.context if config.positions == "learned" else 0
-    return embeddings + positions + config.layers * block + per_norm * D
+    ngrams = 2 * D * config.ngram_rows
+    scalars = L * (2 * config.stream_scalars + config.value_embeddings)
+    values = config.value_embeddings * V * _kv_heads(config) * _head_width(config)
+    extras = positions + ngrams + scalars + values
+    blocks = L * _attention_size(config, per_norm) + _feed_forward_sizes(config)[0]
+    return embeddings + norms + extras + blocks
 
 # %% ../../chapters/04_architecture/05_transformer.ipynb #b1c551d8
 NORMS: dict[str, Callable[[int, float], nn.Module]] = {  # built from width and epsilon
@@ -80,9 +142,16 @@ NORMS: dict[str, Callable[[int, float], nn.Module]] = {  # built from width and 
 }
 
 # %% ../../chapters/04_architecture/05_transformer.ipynb #b5ccad4c
-FEED_FORWARDS: dict[str, Callable[[ModelConfig], nn.Module]] = {
-    "swiglu": lambda config: SwiGLU(config.width, _ff_width(config), config.bias),
-    "gelu": lambda config: FeedForward(config.width, _ff_width(config), config.bias),
+def _build_bent(activation: Callable[[Tensor], Tensor], config: ModelConfig, F: int):
+    """Two linear maps around an activation."""
+    return FeedForward(config.width, F, config.bias, activation)
+
+
+FEED_FORWARDS: dict[str, Callable[[ModelConfig, int], nn.Module]] = {  # also given F
+    "swiglu": lambda config, F: SwiGLU(config.width, F, config.bias),
+    "gelu": partial(_build_bent, gelu_tanh),
+    "gelu_exact": partial(_build_bent, gelu),
+    "relu2": partial(_build_bent, squared_relu),
 }
 
 # %% ../../chapters/04_architecture/05_transformer.ipynb #84085535
@@ -99,20 +168,97 @@ def _build_multihead(
         attend=attend,
         qk_norm=norm if config.qk_norm else None,
         bias=config.bias,
+        head_width=config.head_width,
+        qk_gain=config.qk_gain,
+    )
+
+# %% ../../chapters/04_architecture/05_transformer.ipynb #80b7507d
+def _build_latent(
+    config: ModelConfig, rotate: Rotate | None, attend: Attend
+) -> LatentAttention:
+    """Latent attention with the norms of the model on its latents."""
+    kv_rank, q_rank, nope_width, rope_width, value_width = _latent_widths(config)
+    return LatentAttention(
+        config.width,
+        config.heads,
+        kv_rank=kv_rank,
+        q_rank=q_rank,
+        nope_width=nope_width,
+        rope_width=rope_width,
+        value_width=value_width,
+        rotate=rotate,
+        attend=attend,
+        norm=partial(NORMS[config.norm], eps=config.norm_eps),
     )
 
 # %% ../../chapters/04_architecture/05_transformer.ipynb #a8314c67
 ATTENTIONS: dict[str, Callable[[ModelConfig, Rotate | None, Attend], nn.Module]] = {
     "multihead": _build_multihead,
+    "latent": _build_latent,
 }
+
+# %% ../../chapters/04_architecture/05_transformer.ipynb #1b6d54ae
+def _build_feed_forward(config: ModelConfig, layer: int) -> nn.Module:
+    """One feed-forward layer, or experts from layer `dense_layers` on."""
+    experts, build = config.experts, FEED_FORWARDS[config.feed_forward]
+    if not experts.count or layer < experts.dense_layers:
+        return build(config, _ff_width(config))
+    return ExpertLayer(
+        config.width,
+        experts.width or _ff_width(config),
+        experts.count,
+        experts.per_token,
+        shared_experts=experts.shared,
+        scoring=experts.scoring,
+        renormalize=experts.renormalize,
+        scale=experts.scale,
+        capacity_factor=experts.capacity_factor,
+        build_expert=lambda _, F: build(config, F),
+    )
+
+# %% ../../chapters/04_architecture/05_transformer.ipynb #58801c6b
+def _has_extras(config: ModelConfig) -> bool:
+    """Whether blocks have learned scalars beside attention and feed-forward layer."""
+    return config.stream_scalars or config.value_embeddings
+
+
+class _BlockExtras(nn.Module):
+    """Learned scalars: of the stream, of its first state, and of the value embeddings."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.stream = nn.Parameter(torch.ones(2)) if config.stream_scalars else None
+        self.value = nn.Parameter(torch.ones(1)) if config.value_embeddings else None
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Back to 1 for the stream, 0 for its first state, and one half for values."""
+        if self.stream is not None:
+            self.stream.fill_(1.0)
+            self.stream[1:] = 0
+        if self.value is not None:
+            self.value.fill_(0.5)
+
+    def forward(
+        self, x: Tensor, first: Tensor, values: Tensor | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The stream that the block reads, and what its attention is given besides."""
+        if self.stream is not None:
+            keep, again = self.stream.to(x.dtype)
+            x = keep * x + again * first
+        if self.value is None:
+            return x, {}
+        return x, {"more_values": self.value.to(values.dtype) * values}
 
 # %% ../../chapters/04_architecture/05_transformer.ipynb #acd4175c
 class Block(nn.Module):
-    """One pre-norm layer: x + attention(norm(x)), then x + feed_forward(norm(x)).
+    """Attention and feed-forward layer number `layer`, each added to the stream x.
 
-    Shapes: [B, T, D] -> [B, T, D].
+    Shapes: [B, T, D] -> [B, T, D]. With `norm_place` "pre", x + attention(norm(x)), then
+    x + feed_forward(norm(x)); with "post", norm(x + attention(x)) and so on.
 
-    Source: Xiong et al. (2020), figure 1(b).
+    Source: Xiong et al. (2020), figure 1.
     """
 
     def __init__(
@@ -120,27 +266,72 @@ class Block(nn.Module):
         config: ModelConfig,
         rotate: Rotate | None = None,
         attend: Attend = quickest_attention,
+        layer: int = 0,
     ):
         super().__init__()
+        self.pre_norm = config.norm_place == "pre"
         build_norm = partial(NORMS[config.norm], config.width, config.norm_eps)
         self.attention_norm = build_norm()
         self.attention = ATTENTIONS[config.attention](config, rotate, attend)
         self.feed_forward_norm = build_norm()
-        self.feed_forward = FEED_FORWARDS[config.feed_forward](config)
+        self.feed_forward = _build_feed_forward(config, layer)
+        self.extras = _BlockExtras(config) if _has_extras(config) else None
 
     def forward(
-        self, x: Tensor, positions: Tensor | None = None, cache: KeyValueCache | None = None
+        self,
+        x: Tensor,
+        positions: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+        first: Tensor | None = None,
+        values: Tensor | None = None,
     ) -> Tensor:
-        """Add what attention and feed-forward layer have to say to the residual stream."""
-        x = x + self.attention(self.attention_norm(x), positions, cache)
-        return x + self.feed_forward(self.feed_forward_norm(x))
+        """Add what attention and feed-forward layer have to say to the residual stream.
+
+        `first` [B, T, D] is the state before the first block, and `values` [B, T, G * K] the
+        value embeddings, for models with these.
+        """
+        more = {}
+        if self.extras is not None:
+            x, more = self.extras(x, first, values)
+        if self.pre_norm:
+            x = x + self.attention(self.attention_norm(x), positions, cache, **more)
+            return x + self.feed_forward(self.feed_forward_norm(x))
+        x = self.attention_norm(x + self.attention(x, positions, cache, **more))
+        return self.feed_forward_norm(x + self.feed_forward(x))
 
 # %% ../../chapters/04_architecture/05_transformer.ipynb #405da3be
+def _rescaling(config: ModelConfig) -> tuple[Rescale | None, float]:
+    """What slows the rotary frequencies, and the factor of queries and keys."""
+    rope, factor = config.rope, config.rope.factor
+    trained = rope.trained_context or max(1, round(config.context / factor))
+    bounds = {name: getattr(rope, name) for name in ("slow", "fast")}
+    bounds = {name: turns for name, turns in bounds.items() if turns is not None}
+    parts = {"factor": factor, "trained_context": trained}
+    names = {"slow": "low", "fast": "high"}
+    rules = {
+        "none": None,
+        "linear": partial(interpolate_frequencies, factor=factor),
+        "ntk": partial(ntk_frequencies, factor=factor),
+        "yarn": partial(yarn_frequencies, **parts, **bounds),
+        "llama3": partial(
+            interpolate_slow_frequencies,
+            **parts,
+            **{names[name]: turns for name, turns in bounds.items()},
+        ),
+    }
+    return rules[rope.scaling], yarn_scale(factor) if rope.scaling == "yarn" else 1.0
+
+# %% ../../chapters/04_architecture/05_transformer.ipynb #7f9f60a9
 def _build_rotary(config: ModelConfig) -> RotaryEmbedding | None:
-    """The rotary embedding that all layers share, or None where positions are learned."""
+    """The rotary embedding that all layers share, or None without rotary positions."""
     if config.positions != "rope":
         return None
-    return RotaryEmbedding(config.head_width, config.context, config.rope_base)
+    K = _head_width(config)
+    if config.attention == "latent":
+        K = config.latent.rope_width or K // 2
+    rescale, scale = _rescaling(config)
+    base = config.rope_base
+    return RotaryEmbedding(K, config.context, base, rescale=rescale, scale=scale)
 
 # %% ../../chapters/04_architecture/05_transformer.ipynb #f7df7023
 def _build_embedding(config: ModelConfig) -> TokenEmbedding:
@@ -166,9 +357,10 @@ def _fill_normal(weight: Tensor, std: float) -> None:
 def initialize_weights(model: nn.Module, std: float, residual_std: float) -> None:
     """Fill parameters in place: normal weights of deviation `std`, zero biases, unit norms.
 
-    The projections that write into the residual stream, `attention.out` and
-    `feed_forward.down`, get `residual_std`. With `std / sqrt(2 * L)`, the sum of their
-    2 L contributions does not grow with depth.
+    The projections that write into the residual stream, `attention.out` and `down` of
+    feed-forward layers and experts, get `residual_std`. With `std / sqrt(2 * L)`, the sum
+    of their 2 L contributions does not grow with depth. Learned scalars begin as if they
+    were not there.
 
     A model that was built on the meta device is ready after `to_empty` and this, sharded
     or not. Ranks with equal seeds then hold parts of the weights of a single process.
@@ -177,16 +369,61 @@ def initialize_weights(model: nn.Module, std: float, residual_std: float) -> Non
     """
     for name, module in model.named_modules():
         if isinstance(module, (nn.Linear, nn.Embedding)):
-            writes = name.endswith(("attention.out", "feed_forward.down"))
+            writes = name.endswith(("attention.out", ".down"))
             _fill_normal(module.weight, residual_std if writes else std)
             if getattr(module, "bias", None) is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, (RMSNorm, LayerNorm)):
+    for module in model.modules():
+        if isinstance(module, (RMSNorm, LayerNorm, MultiHeadAttention, NgramEmbedding)):
             module.reset_parameters()
+        elif isinstance(module, _BlockExtras):
+            module.reset_parameters()
+        elif isinstance(module, ExpertLayer):
+            module.choice_bias.zero_()
 
 # %% ../../chapters/04_architecture/05_transformer.ipynb #aa11aaa6
 LayerCaches = Sequence[KeyValueCache] | None
-Head = Callable[[Tensor, Tensor], Tensor]  # states [B, T, D], output weight [V, D]
+Head = Callable[..., Any]  # states [B, T, D], output weight [V, D], and a cap if any
+
+# %% ../../chapters/04_architecture/05_transformer.ipynb #fe7f0d93
+def project(states: Tensor, output_weight: Tensor, cap: float | None = None) -> Tensor:
+    """The logits [..., V] of states [..., D], kept within plus and minus `cap`.
+
+    Source: Gemma Team (2024), section 2, for the cap.
+    """
+    logits = F.linear(states, output_weight)
+    return logits if cap is None else cap * torch.tanh(logits / cap)
+
+# %% ../../chapters/04_architecture/05_transformer.ipynb #50912de2
+def build_caches(
+    config: ModelConfig,
+    batch: int,
+    capacity: int,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> list[KVCache]:
+    """An empty cache for each layer, with room for `capacity` positions of `batch` rows.
+
+    Each holds [batch, G, capacity, K] twice, with latent attention the latents and rotary
+    keys. A model with n-grams has one more, of the ids.
+    """
+    shape = (batch, _kv_heads(config), capacity, _head_width(config))
+    if config.attention == "latent":
+        kv_rank, _, _, rope_width, _ = _latent_widths(config)
+        shape = (batch, 1, capacity, kv_rank, rope_width)
+    caches = [KVCache(*shape, dtype=dtype, device=device) for _ in range(config.layers)]
+    if config.ngram_rows:
+        caches.append(KVCache(batch, 1, capacity, 1, 0, dtype=torch.int64, device=device))
+    return caches
+
+# %% ../../chapters/04_architecture/05_transformer.ipynb #0134ef12
+def _previous_ids(cache: KVCache | None, ids: Tensor) -> Tensor | None:
+    """The ids [B, S - T] before these [B, T], which the cache remembers from now on."""
+    if cache is None:
+        return None
+    before, entry = cache.length, ids[:, None, :, None].long()
+    found, _ = cache(entry, entry[..., :0])
+    return found[:, 0, :before, 0]
 
 # %% ../../chapters/04_architecture/05_transformer.ipynb #01a60b04
 def _check_caches(caches: LayerCaches, layers: int, T: int, context: int) -> None:
@@ -198,7 +435,10 @@ def _check_caches(caches: LayerCaches, layers: int, T: int, context: int) -> Non
     if caches is None or torch.compiler.is_compiling():
         return
     if len(caches) != layers:
-        raise ValueError(f"{len(caches)} caches for {layers} layers: give one for each")
+        raise ValueError(
+            f"{len(caches)} caches for {layers} layers: give one for each, as those of "
+            "`build_caches`"
+        )
     if caches:
         check_context(getattr(caches[0], "length", 0) + T, context)
 
@@ -208,7 +448,8 @@ class Transformer(nn.Module):
 
     All layers use `attend`. A pipeline's stage is a model in which `embedding`, `norm` or
     `head` are None and entries of `blocks`, named by layer, are deleted; a last stage
-    with tied embeddings keeps the table.
+    with tied embeddings keeps the table. Models with value embeddings, n-grams or stream
+    scalars need ids or the first state in every block and are not cut.
 
     Raises:
         ValueError: if the vocabulary is open, if T exceeds the context, if ids or
@@ -221,13 +462,22 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = _build_embedding(config)
-        rotate, layers = _build_rotary(config), range(config.layers)
-        self.blocks = nn.ModuleDict({str(i): Block(config, rotate, attend) for i in layers})
-        self.norm = NORMS[config.norm](config.width, config.norm_eps)
+        rotate, blocks = _build_rotary(config), range(config.layers)
+        self.blocks = nn.ModuleDict(
+            {str(i): Block(config, rotate, attend, layer=i) for i in blocks}
+        )
+        last = NORMS[config.norm](config.width, config.norm_eps)
+        self.norm = last if config.norm_place == "pre" else nn.Identity()
         self.head = None
         if not config.tie_embeddings:
             head = nn.Linear(config.width, self.embedding.vocab_size, bias=False)
             self.head = mark_table(head)
+        self.ngrams, self.values, vocab_size = None, None, self.embedding.vocab_size
+        if config.ngram_rows:
+            self.ngrams = NgramEmbedding(config.width, config.ngram_rows)
+        if config.value_embeddings:
+            width = _kv_heads(config) * _head_width(config)
+            self.values = mark_table(nn.Embedding(vocab_size, width))
         std = config.init_std
         initialize_weights(self, std, std / (2 * config.layers) ** 0.5)
 
@@ -244,23 +494,32 @@ class Transformer(nn.Module):
         ids: Tensor,
         positions: Tensor | None = None,
         caches: LayerCaches = None,
-        head: Head = F.linear,
+        head: Head = project,
     ) -> Tensor:
         """What `head` makes of the last states [B, T, D] and the output weight: logits.
 
         `ids` are int64 [B, T], or states [B, T, D] of an earlier stage. `positions` is
-        int64 [T] or [B, T]; None is 0 .. T - 1, or where the caches, one for each
-        layer, end. `head(states, output_weight)` may return anything.
+        int64 [T] or [B, T]; None is 0 .. T - 1, or where the caches, those of
+        `build_caches`, end. `head(states, output_weight)` may return anything; a model with
+        a `logit_cap` gives it as a third argument.
         """
-        T = ids.shape[1] if ids.ndim > 1 else 0
-        _check_caches(caches, len(self.blocks), T, self.config.context)
-        caches = caches or [None] * len(self.blocks)
+        T, layers = ids.shape[1] if ids.ndim > 1 else 0, len(self.blocks)
+        _check_caches(caches, layers + (self.ngrams is not None), T, self.config.context)
+        caches = caches or [None] * (layers + 1)
         if positions is None and caches:
             positions = next_positions(caches[0], T, ids.device)
         states = ids.ndim == 3 and ids.is_floating_point()
         if self.embedding is None and not states:
             raise ValueError("this stage has no embedding: give states [B, T, D]")
         x = ids if states else self.embedding(ids, positions)
-        for block, cache in zip(self.blocks.values(), caches, strict=True):
-            x = block(x, positions, cache)
-        return x if self.norm is None else head(self.norm(x), self.output_weight)
+        more = {}
+        if self.ngrams is not None:
+            x = x + self.ngrams(ids, _previous_ids(caches[-1], ids))
+        if _has_extras(self.config):
+            more = {"first": x, "values": None if self.values is None else self.values(ids)}
+        for block, cache in zip(self.blocks.values(), caches):
+            x = block(x, positions, cache, **more)
+        if self.norm is None:
+            return x
+        cap = self.config.logit_cap
+        return head(self.norm(x), self.output_weight, *(() if cap is None else (cap,)))

@@ -166,8 +166,8 @@ class MultiHeadAttention(nn.Module):
     Maps [B, T, D] to [B, T, D]. K = `head_width`, and None means D / H, where H = `heads`
     divides D = `width`; G = `kv_heads` divides H, and None means H.
     `rotate(q_or_k, positions)` encodes positions into [B, heads, T, K]; before it, the
-    modules `qk_norm(K)` normalize queries and keys. `attend` is called as
-    `attend_grouped` states. `bias` gives queries, keys and values one, `out_bias` the
+    modules `qk_norm(K)` normalize queries and keys, and `qk_gain` gives each head a learned
+    factor of its queries. `attend` is called as `attend_grouped` states. `bias` gives queries, keys and values one, `out_bias` the
     output, and None means the same. Without `positions`, tokens stand at 0 .. T - 1, or
     after what the cache holds. `mask` is boolean, [B, 1, T, S] or with 1 in place of a
     dimension, True where a query may see a key; None means the mask of the cache, if it
@@ -192,6 +192,7 @@ class MultiHeadAttention(nn.Module):
         bias: bool = False,
         out_bias: bool | None = None,
         head_width: int | None = None,
+        qk_gain: bool = False,
     ):
         super().__init__()
         self.width, self.heads = width, heads
@@ -209,6 +210,12 @@ class MultiHeadAttention(nn.Module):
         self.query_norm, self.key_norm = (
             qk_norm(K) if qk_norm else nn.Identity() for _ in range(2)
         )
+        self.gain = nn.Parameter(torch.ones(heads)) if qk_gain else None
+
+    def reset_parameters(self) -> None:
+        """Back to factors of 1."""
+        if self.gain is not None:
+            nn.init.ones_(self.gain)
 
     def forward(
         self,
@@ -216,12 +223,19 @@ class MultiHeadAttention(nn.Module):
         positions: Tensor | None = None,
         cache: KeyValueCache | None = None,
         mask: Tensor | None = None,
+        more_values: Tensor | None = None,
     ) -> Tensor:
-        """Attend from each of T positions to itself and what precedes it."""
+        """Attend from each of T positions to itself and what precedes it.
+
+        `more_values` [B, T, G * K] is added to the values.
+        """
         _check_width(x, self.width)
         q = self.query_norm(split_heads(self.query(x), self.heads))
         k = self.key_norm(split_heads(self.key(x), self.kv_heads))
-        v = split_heads(self.value(x), self.kv_heads)
+        v = self.value(x) if more_values is None else self.value(x) + more_values
+        v = split_heads(v, self.kv_heads)
+        if self.gain is not None:
+            q = q * self.gain.to(q.dtype)[:, None, None]
         if self.rotate is not None:
             if positions is None:
                 positions = next_positions(cache, x.shape[-2], x.device)

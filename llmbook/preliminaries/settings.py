@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['END_OF_TEXT', 'DEFAULT_SPECIAL_TOKENS', 'PRESETS', 'unkeyed', 'keyed', 'CorpusConfig', 'TokenizerConfig',
-           'ShardConfig', 'ModelConfig', 'TrainConfig', 'Run', 'choose_preset']
+           'ShardConfig', 'RopeConfig', 'LatentConfig', 'ExpertConfig', 'ModelConfig', 'TrainConfig', 'Run',
+           'choose_preset']
 
 # %% ../../chapters/00_preliminaries/01_settings.ipynb #5674f475
 import math
@@ -166,24 +167,107 @@ class ShardConfig:
         if self.held_out_percent > 50:
             raise ValueError(f"held_out_percent={self.held_out_percent}: give from 1 to 50")
 
+# %% ../../chapters/00_preliminaries/01_settings.ipynb #389eb658
+@dataclass(frozen=True)
+class RopeConfig:
+    """How rotary positions are slowed for texts longer than those of the training.
+
+    Raises:
+        ValueError: naming the field, its value and the fix.
+    """
+
+    scaling: Literal["none", "linear", "ntk", "yarn", "llama3"] = "none"  # the rule
+    factor: float = 1.0  # how many times longer the context is than the trained one
+    trained_context: int | None = None  # tokens; None means context / factor
+    slow: float | None = None  # turns below which a pair is slowed; None: the rule's own
+    fast: float | None = None  # turns above which it is not; None: the rule's own
+
+    def __post_init__(self):
+        _one_of(self, scaling=("none", "linear", "ntk", "yarn", "llama3"))
+        _at_least(self, 1, "trained_context")
+        _positive(self, "slow", "fast")
+        if not 1 <= self.factor < math.inf:
+            raise ValueError(f"factor={self.factor!r}: give a finite number of at least 1")
+
+# %% ../../chapters/00_preliminaries/01_settings.ipynb #1706695f
+@dataclass(frozen=True)
+class LatentConfig:
+    """The widths of latent attention; those left open follow from the head width K.
+
+    Raises:
+        ValueError: naming the field, its value and the fix.
+    """
+
+    kv_rank: int | None = None  # of the latent that is remembered; None means 4 K
+    q_rank: int | None = None  # of the queries' latent; None: queries come from x
+    nope_width: int | None = None  # of a key's part without position; None means K
+    rope_width: int | None = None  # of its rotary part; None means K / 2
+    value_width: int | None = None  # of a value; None means K
+
+    def __post_init__(self):
+        _at_least(self, 1, "kv_rank", "q_rank", "nope_width", "value_width")
+        _at_least(self, 2, "rope_width")
+        if (self.rope_width or 0) % 2:
+            raise ValueError(f"rope_width={self.rope_width}: give an even number")
+
+# %% ../../chapters/00_preliminaries/01_settings.ipynb #9f1c5d74
+@dataclass(frozen=True)
+class ExpertConfig:
+    """Experts in place of one feed-forward layer; a `count` of 0 means none.
+
+    Raises:
+        ValueError: naming the field, its value and the fix.
+    """
+
+    count: int = 0  # E, experts per layer
+    per_token: int = 2  # k, those that work for a token
+    shared: int = 0  # more of them, which work for every token
+    width: int | None = None  # F of one expert; None means the F of the model
+    dense_layers: int = 0  # the first layers, which keep one feed-forward layer
+    scoring: Literal["softmax", "sigmoid"] = "softmax"  # of the router
+    renormalize: bool = True  # weights of a token's experts sum to 1
+    scale: float = 1.0  # of the weighted sum
+    capacity_factor: float | None = None  # an expert's room over its even share; None: all
+
+    def __post_init__(self):
+        _one_of(self, scoring=("softmax", "sigmoid"))
+        _at_least(self, 0, "count", "shared", "dense_layers")
+        _at_least(self, 1, "per_token", "width")
+        _positive(self, "scale", "capacity_factor")
+        if self.count and self.per_token > self.count:
+            raise ValueError(f"per_token={self.per_token}: give at most count={self.count}")
+
+# %% ../../chapters/00_preliminaries/01_settings.ipynb #a01de5de
+_MODEL_SECTIONS = {"rope": RopeConfig, "latent": LatentConfig, "experts": ExpertConfig}
+
 # %% ../../chapters/00_preliminaries/01_settings.ipynb #ee1644ef
 def _check_model(config: "ModelConfig") -> None:
     """Refuse an impossible shape."""
     counts = ("vocab_size", "context", "width", "layers", "heads", "kv_heads", "ff_width")
-    _at_least(config, 1, *counts)
-    _positive(config, "norm_eps", "init_std")
+    _at_least(config, 1, *counts, "head_width", "window")
+    _at_least(config, 0, "sinks", "ngram_rows")
+    _positive(config, "norm_eps", "init_std", "logit_cap")
     width, heads, kv_heads = config.width, config.heads, config.kv_heads or config.heads
-    if width % heads:
+    if width % heads and config.head_width is None:
         raise ValueError(f"width={width}: give a multiple of heads, {heads}")
     if heads % kv_heads:
         raise ValueError(f"kv_heads={kv_heads}: give a divisor of heads, {heads}")
-    if config.positions == "rope" and config.head_width % 2:
+    K = config.head_width or width // heads
+    if config.positions == "rope" and K % 2:
         raise ValueError(
             f"width={width} over {heads} heads gives an odd head width, "
-            f"{config.head_width}: rotary embeddings turn pairs, make it even"
+            f"head_width={K}: rotary embeddings turn pairs, give an even one"
         )
     if not 1 < config.rope_base < math.inf:
         raise ValueError(f"rope_base={config.rope_base!r}: give a finite number above 1")
+    if config.sinks and config.window is None:
+        raise ValueError(f"sinks={config.sinks}: they belong to a window, give one")
+    for name in ("window", "qk_gain", "value_embeddings", "bias"):
+        if config.attention == "latent" and getattr(config, name):
+            raise ValueError(
+                f"{name}={getattr(config, name)!r}: latent attention has none, leave it out "
+                "or choose attention='multihead'"
+            )
 
 # %% ../../chapters/00_preliminaries/01_settings.ipynb #d89e8cb5
 @dataclass(frozen=True)
@@ -200,32 +284,43 @@ class ModelConfig:
     layers: int = 6  # L, blocks on top of one another
     heads: int = 4  # H, a divisor of the width
     kv_heads: int | None = None  # G, a divisor of the heads; None means H
-    ff_width: int | None = None  # F; None means 8/3 D for swiglu, 4 D for gelu
+    head_width: int | None = None  # K; None means D / H
+    ff_width: int | None = None  # F; None means 8/3 D for swiglu, else 4 D
     rope_base: float = 10000.0  # slowest pair turns once in about 2 pi rope_base tokens
+    rope: RopeConfig = RopeConfig()  # rotary positions beyond the trained context
     qk_norm: bool = True  # normalize queries and keys
     tie_embeddings: bool = True  # one table for embedding and output
-    attention: Literal["multihead"] = "multihead"  # how positions read one another
+    attention: Literal["multihead", "latent"] = "multihead"  # how positions are read
+    latent: LatentConfig = LatentConfig()  # of latent attention
+    window: int | None = None  # the last tokens that each one sees; None: all
+    sinks: int = 0  # first tokens that stay visible beside the window
     norm: Literal["rms", "layer"] = "rms"  # of the inputs of attention and feed-forward
-    feed_forward: Literal["swiglu", "gelu"] = "swiglu"  # what each position computes
-    positions: Literal["rope", "learned"] = "rope"  # rotary, or a table that is learned
+    norm_place: Literal["pre", "post"] = "pre"  # before each part, or after its addition
+    feed_forward: Literal["swiglu", "gelu", "gelu_exact", "relu2"] = "swiglu"
+    experts: ExpertConfig = ExpertConfig()  # in place of one feed-forward layer
+    positions: Literal["rope", "learned", "none"] = "rope"  # rotary, or a learned table
     bias: bool = False  # of all linear maps but the output
     norm_eps: float = 1e-6  # added to the mean square
     init_std: float = 0.02  # of the initial weights
+    logit_cap: float | None = None  # logits stay within plus and minus this
+    qk_gain: bool = False  # a learned factor for the queries of each head
+    stream_scalars: bool = False  # learned: how much of stream and first state to keep
+    value_embeddings: bool = False  # a vector per token id, added to the values
+    ngram_rows: int = 0  # of hashed tables of two and three tokens; 0: none
 
     def __post_init__(self):
+        for name, section in _MODEL_SECTIONS.items():
+            if isinstance(plain := getattr(self, name), dict):  # as JSON gives it back
+                object.__setattr__(self, name, section(**plain))
         _one_of(
             self,
-            attention=("multihead",),
+            attention=("multihead", "latent"),
             norm=("rms", "layer"),
-            feed_forward=("swiglu", "gelu"),
-            positions=("rope", "learned"),
+            norm_place=("pre", "post"),
+            feed_forward=("swiglu", "gelu", "gelu_exact", "relu2"),
+            positions=("rope", "learned", "none"),
         )
         _check_model(self)
-
-    @property
-    def head_width(self) -> int:
-        """K = D / H."""
-        return self.width // self.heads
 
 # %% ../../chapters/00_preliminaries/01_settings.ipynb #a731fe6f
 @dataclass(frozen=True)
