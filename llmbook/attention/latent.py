@@ -21,6 +21,21 @@ from llmbook.attention.multihead import (
 )
 from torch import Tensor, nn
 
+# %% ../../chapters/03_attention/09_latent.ipynb #e1f1f42a
+def _mask_argument(mask: Tensor | None) -> tuple[Tensor, ...]:
+    """A mask as what follows the other arguments of an attention function, if there is one.
+
+    Raises:
+        ValueError: if it differs between heads.
+    """
+    if mask is None:
+        return ()
+    if not torch.compiler.is_compiling() and mask.ndim > 2 and mask.shape[-3] != 1:
+        raise ValueError(
+            f"mask {tuple(mask.shape)}: give [T, S] or [B, 1, T, S], the same for all heads"
+        )
+    return (mask,)
+
 # %% ../../chapters/03_attention/09_latent.ipynb #7dd4cde1
 def attend_absorbed(
     q: Tensor,
@@ -40,7 +55,10 @@ def attend_absorbed(
 
     For T = 1, `attend` gets q [B, 1, H, C + R] and False; else q [B, H, T, C + R], keys
     and values expanded to H heads without a copy, and True. `mask`, broadcastable to
-    [B, 1, T, S] and True where a query may see a key, is passed on if there is one.
+    [B, 1, T, S] and True where a query may see a key, is the fifth argument, if given.
+
+    Raises:
+        ValueError: if the mask has a dimension of heads.
 
     Source: DeepSeek-AI (2024), DeepSeek-V2, section 2.1.2.
     """
@@ -49,13 +67,13 @@ def attend_absorbed(
     content = torch.einsum("bhtk,hkc->bhtc", content, key_weight)
     scale = ((C + R) / q.shape[-1]) ** 0.5  # `attend` divides by the root of C + R
     q, k = torch.cat((content, turned), -1) * scale, torch.cat((latents, rotary_keys), -1)
-    masks = {} if mask is None else {"mask": mask}
+    masks = _mask_argument(mask)
     if q.shape[-2] == 1:
-        mixed = attend(q.transpose(1, 2), k, latents, False, **masks)
+        mixed = attend(q.transpose(1, 2), k, latents, False, *masks)
         mixed = mixed.transpose(1, 2)  # [B, 1, H, C] -> [B, H, 1, C]
     else:
         k, v = (x.expand(-1, q.shape[1], -1, -1) for x in (k, latents))
-        mixed = attend(q, k, v, True, **masks)
+        mixed = attend(q, k, v, True, *masks)
     return torch.einsum("bhtc,hvc->bhtv", mixed, value_weight)
 
 # %% ../../chapters/03_attention/09_latent.ipynb #7825802e
@@ -89,14 +107,6 @@ def _check_width(x: Tensor, width: int) -> None:
             f"input of shape {tuple(x.shape)}: give [B, T, D] with D = {width}, the width"
         )
 
-# %% ../../chapters/03_attention/09_latent.ipynb #07ea72c6
-def _joint_mask(mask: Tensor | None, cache: KeyValueCache) -> Tensor | None:
-    """What both a caller's mask and that of a cache let through; None hides nothing."""
-    held = getattr(cache, "mask", None)
-    if mask is None or held is None:
-        return held if mask is None else mask
-    return mask & held
-
 # %% ../../chapters/03_attention/09_latent.ipynb #11935434
 def _rotate_parts(
     q: Tensor, rotary_keys: Tensor, turn: Rotate, positions: Tensor | None
@@ -117,9 +127,8 @@ def _attend_plain(
     mask: Tensor | None,
 ) -> Tensor:
     """Causal attention with content keys k [B, H, S, K] and a rotary key for all heads."""
-    masks = {} if mask is None else {"mask": mask}
     k = torch.cat((k, rotary_keys.expand(-1, k.shape[1], -1, -1)), dim=-1)
-    return attend(q, k, v, q.shape[-2] != 1, **masks)
+    return attend(q, k, v, q.shape[-2] != 1, *_mask_argument(mask))
 
 # %% ../../chapters/03_attention/09_latent.ipynb #414aafd2
 class LatentAttention(nn.Module):
@@ -131,8 +140,8 @@ class LatentAttention(nn.Module):
     keys of width K = `nope_width` and values of width K' = `value_width`. Queries come from
     a latent of width `q_rank`, or from x if that is None. `norm(width)` builds the norm of
     a latent; `rotate(x [B, heads, T, R], positions)` turns rotary parts. Without
-    `positions`, tokens are at 0 .. T - 1, or where the cache ends. `mask`, and that of the
-    cache, if it has one, is boolean, [B, 1, T, S], and True where a query may see a key.
+    `positions`, tokens are at 0 .. T - 1, or where the cache ends. `mask`, by default
+    the cache's, if it has one, is boolean, [B, 1, T, S], True where a query may see a key.
 
     `absorb` chooses `attend_absorbed` (True), the plain form (False), or the one of fewer
     operations (None). The plain form calls attend(q [B, H, T, K + R], k [B, H, S, K + R],
@@ -193,7 +202,7 @@ class LatentAttention(nn.Module):
             q, rotary_keys = _rotate_parts(q, rotary_keys, self.rotate, at)
         if cache is not None:
             latents, rotary_keys = cache(latents, rotary_keys)
-            mask = _joint_mask(mask, cache)
+            mask = getattr(cache, "mask", None) if mask is None else mask
         ups, absorb = (self.key, self.value), self.absorb
         if absorb is None:
             absorb = _absorbing_is_cheaper(T, *latents.shape[-2:], self.up_width)
