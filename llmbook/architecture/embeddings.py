@@ -45,6 +45,14 @@ def mark_table(module: nn.Module) -> nn.Module:
     module.parameter_group = "tables"
     return module
 
+# %% ../../chapters/04_architecture/01_embeddings.ipynb #368555ce
+def _small_table(rows: int, width: int, std: float = 0.02) -> nn.Embedding:
+    """A table with normal entries of deviation `std`, where PyTorch draws them with 1."""
+    rows = mark_table(nn.Embedding(rows, width))
+    with torch.no_grad():
+        rows.weight.mul_(std)
+    return rows
+
 # %% ../../chapters/04_architecture/01_embeddings.ipynb #d7a0efdf
 class TokenEmbedding(nn.Module):
     """A vector per token id, and per position if these are learned: [B, T] -> [B, T, D].
@@ -72,17 +80,8 @@ class TokenEmbedding(nn.Module):
         if learned_positions and context is None:
             raise ValueError("learned positions need a context: the number of their rows")
         self.vocab_size, self.context = vocab_size, context
-        self.tokens = mark_table(nn.Embedding(vocab_size, width))
-        self.positions = None
-        if learned_positions:
-            self.positions = mark_table(nn.Embedding(context, width))
-        self.reset_parameters()
-
-    def reset_parameters(self, std: float = 0.02) -> None:
-        """Draw all rows from a normal distribution of deviation `std`."""
-        for rows in (self.tokens, self.positions):
-            if rows is not None:
-                nn.init.normal_(rows.weight, std=std)
+        self.tokens = _small_table(vocab_size, width)
+        self.positions = _small_table(context, width) if learned_positions else None
 
     def forward(self, ids: Tensor, positions: Tensor | None = None) -> Tensor:
         """Look up the rows; `positions` is int64 [T] or [B, T], None for 0 .. T - 1."""
@@ -121,12 +120,17 @@ def _absorb(state: Tensor, ids: Tensor) -> Tensor:
 
 # %% ../../chapters/04_architecture/01_embeddings.ipynb #71d0d3a7
 def _check_previous(ids: Tensor, previous: Tensor | None) -> None:
-    """Refuse previous ids of another batch or type.
+    """Refuse ids of a wrong shape or type, and previous ones of another batch or type.
 
     Raises:
-        ValueError: naming both shapes.
+        ValueError: naming types and shapes.
     """
-    if previous is None or torch.compiler.is_compiling():
+    if torch.compiler.is_compiling():
+        return
+    if ids.ndim != 2 or ids.dtype not in (torch.int64, torch.int32):
+        given = f"token ids {ids.dtype} {tuple(ids.shape)}"
+        raise ValueError(f"{given}: give integers [B, T]")
+    if previous is None:
         return
     if previous.ndim != 2 or len(previous) != len(ids) or previous.dtype != ids.dtype:
         given = f"previous ids {previous.dtype} {tuple(previous.shape)}"
@@ -172,8 +176,6 @@ def ngram_rows(
     """
     if n < 1 or rows < 1:
         raise ValueError(f"n={n}, rows={rows}: both must be at least 1")
-    if ids.ndim != 2:
-        raise ValueError(f"token ids of shape {tuple(ids.shape)}: give int64 [B, T]")
     _check_previous(ids, previous)
     state = torch.full_like(ids, n, dtype=torch.int64)
     for tokens in _ngram_tokens(ids, n, previous, boundary):
@@ -208,9 +210,11 @@ class NgramEmbedding(nn.Module):
         if not lengths or min(lengths) < 2 or len(set(lengths)) < len(lengths):
             raise ValueError(f"lengths={lengths!r}: give different numbers from 2 on")
         self.rows, self.boundary = rows, boundary
-        tables = {str(n): mark_table(nn.Embedding(rows, width)) for n in lengths}
-        self.tables = nn.ModuleDict(tables)
-        self.reset_parameters()
+        self.tables = nn.ModuleDict()
+        for n in lengths:
+            zeros = torch.zeros(rows, width)
+            table = nn.Embedding.from_pretrained(zeros, freeze=False)
+            self.tables[str(n)] = mark_table(table)
 
     def reset_parameters(self) -> None:
         """Back to rows of zeros, which change nothing."""
