@@ -1,13 +1,15 @@
 """Compare feed-forward layers with equal parameters and equal tokens: ReLU, GELU, squared ReLU and SwiGLU.
 
-    python benchmarks/feedforward.py [--seeds 0 1 2 3 4] [--rates 0.0015 0.003]
+    python benchmarks/feedforward.py [--seeds 0 1 2 3 4] [--rates 0.0015 0.003] [--scales 0.02 0.1]
 
-Small models learn the standard library in 512 tokens (`small_training.py`). Each variant first looks for its learning rate, with a
-seed that is not used again, and then runs once per seed; within a seed all variants see the same batches, so their differences
-from GELU are paired. Takes eight minutes on one quiet core and may be interrupted; writes benchmarks/results/feedforward-cpu.json.
+Small models learn the standard library in 512 tokens (`small_training.py`). Each variant first looks for its learning rate and its
+scale of first weights, with a seed that is not used again, and then runs once per seed; within a seed all variants see the same
+batches, so their differences from GELU are paired. Takes eight minutes on one quiet core and may be interrupted; writes
+benchmarks/results/feedforward-cpu.json.
 """
 
 import argparse
+from dataclasses import replace
 
 import torch.nn.functional as F
 from record import machine, write_record
@@ -33,12 +35,12 @@ def layer_of(kind: str) -> FeedForward | SwiGLU:
 KINDS = ("relu", "gelu", "relu2", "swiglu")
 
 
-def build(kind: str) -> Transformer:
+def build(kind: str, shape: ModelConfig) -> Transformer:
     """A small Llama with this kind of feed-forward layer."""
-    model = Transformer(SHAPE)
+    model = Transformer(shape)
     for block in model.blocks.values():
         block.feed_forward = layer_of(kind)
-    initialize_weights(model, SHAPE.init_std, SHAPE.init_std / (2 * LAYERS) ** 0.5)
+    initialize_weights(model, shape.init_std, shape.init_std / (2 * LAYERS) ** 0.5)
     return model
 
 
@@ -46,27 +48,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--rates", type=float, nargs="+", default=[0.0015, 0.003])
+    parser.add_argument("--scales", type=float, nargs="+", default=[0.02, 0.1])
     options = parser.parse_args()
     (train, held_out), kept = texts(), KeptRuns("feedforward")
 
-    def run(kind: str, seed: int, rate: float) -> dict:
-        settings = TRAINING | {"seed": seed, "learning_rate": rate}
-        key = f"{kind} {SHAPE} {settings}"
-        found = kept(key, lambda: train_small(lambda: build(kind), train, held_out, **settings))
-        print(f"{kind:8}rate {rate:<7}seed {seed:<5}{found['held_out_bits_per_byte']:>8.4f}", flush=True)
-        return {"kind": kind, "learning_rate": rate} | found
+    def run(kind: str, seed: int, rate: float, scale: float) -> dict:
+        shape, settings = replace(SHAPE, init_std=scale), TRAINING | {"seed": seed, "learning_rate": rate}
+        key = f"{kind} {shape} {settings}"
+        found = kept(key, lambda: train_small(lambda: build(kind, shape), train, held_out, **settings))
+        print(f"{kind:8}scale {scale:<6}rate {rate:<8}seed {seed:<5}{found['held_out_bits_per_byte']:>8.4f}", flush=True)
+        return {"kind": kind, "learning_rate": rate, "init_std": scale} | found
 
-    search = [run(kind, SEARCH_SEED, rate) for kind in KINDS for rate in options.rates]
-    search = [{name: row[name] for name in ("kind", "learning_rate", "held_out_bits_per_byte")} for row in search]
-    best = {}
+    names = ("kind", "learning_rate", "init_std", "held_out_bits_per_byte")
+    search = [run(kind, SEARCH_SEED, rate, scale) for scale in options.scales for kind in KINDS for rate in options.rates]
+    search, best = [{name: row[name] for name in names} for row in search], {}
     for row in sorted(search, key=lambda row: row["held_out_bits_per_byte"]):
-        best.setdefault(row["kind"], row["learning_rate"])
-    rows = [run(kind, seed, best[kind]) for seed in options.seeds for kind in KINDS]
+        best.setdefault(row["kind"], (row["learning_rate"], row["init_std"]))
+    rows = [run(kind, seed, *best[kind]) for seed in options.seeds for kind in KINDS]
     bits = {kind: [row["held_out_bits_per_byte"] for row in rows if row["kind"] == kind] for kind in KINDS}
     summary = [
         {
             "kind": kind,
-            "learning_rate": best[kind],
+            "learning_rate": best[kind][0],
+            "init_std": best[kind][1],
             "parameters": next(row["parameters"] for row in rows if row["kind"] == kind),
             "held_out_bits_per_byte": interval(bits[kind]),
             "minus_gelu": interval([a - b for a, b in zip(bits[kind], bits["gelu"], strict=True)]),

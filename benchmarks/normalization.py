@@ -54,7 +54,7 @@ def build(order: str) -> Transformer:
     return model
 
 
-def race(seeds: list[int], train, held_out, kept: KeptRuns) -> list[dict]:
+def race(seeds: list[int], train, held_out, kept: KeptRuns) -> dict:
     """Four combinations of order and warmup for each seed."""
     rows = []
     for seed in seeds:
@@ -65,7 +65,12 @@ def race(seeds: list[int], train, held_out, kept: KeptRuns) -> list[dict]:
                 found = kept(key, lambda: train_small(lambda: build(order), train, held_out, **settings))  # noqa: B023
                 rows.append({"order": order, "warmup": warmup} | found)
                 print(f"{order:5}warmup {warmup:<4}seed {seed}{found['held_out_bits_per_byte']:>9.4f}", flush=True)
-    return rows
+    summary = []
+    for order in ("pre", "post"):
+        for warmup in (0, WARMUP):
+            bits = [row["held_out_bits_per_byte"] for row in rows if (row["order"], row["warmup"]) == (order, warmup)]
+            summary.append({"order": order, "warmup": warmup, "held_out_bits_per_byte": interval(bits)})
+    return {"summary": summary, "rows": rows}
 
 
 def compare_norms(seeds: list[int], train, held_out, kept: KeptRuns) -> dict:
@@ -114,7 +119,7 @@ def main() -> None:
     options = parser.parse_args()
     (train, held_out), kept = texts(), KeptRuns("normalization")
     record = machine("cpu") | {"text": "stdlib, 512 tokens", "race": {"layers": DEEP.layers, "width": DEEP.width, **RACE}}
-    record["race"]["rows"] = race(options.seeds, train, held_out, kept)
+    record["race"] |= race(options.seeds, train, held_out, kept)
     record["norms"] = {**SHALLOW, **NORM_RACE} | compare_norms(options.norm_seeds, train, held_out, kept)
     record["cost"] = {"ratios": "lower quartile, median, upper quartile", "cases": time_norms(options.rounds)}
     print(write_record("normalization", "cpu", record))

@@ -120,12 +120,17 @@ def _absorb(state: Tensor, ids: Tensor) -> Tensor:
 
 # %% ../../chapters/04_architecture/01_embeddings.ipynb #71d0d3a7
 def _check_previous(ids: Tensor, previous: Tensor | None) -> None:
-    """Refuse previous ids of another batch or type.
+    """Refuse ids of a wrong shape or type, and previous ones of another batch or type.
 
     Raises:
-        ValueError: naming both shapes.
+        ValueError: naming types and shapes.
     """
-    if previous is None or torch.compiler.is_compiling():
+    if torch.compiler.is_compiling():
+        return
+    if ids.ndim != 2 or ids.dtype not in (torch.int64, torch.int32):
+        given = f"token ids {ids.dtype} {tuple(ids.shape)}"
+        raise ValueError(f"{given}: give integers [B, T]")
+    if previous is None:
         return
     if previous.ndim != 2 or len(previous) != len(ids) or previous.dtype != ids.dtype:
         given = f"previous ids {previous.dtype} {tuple(previous.shape)}"
@@ -171,8 +176,6 @@ def ngram_rows(
     """
     if n < 1 or rows < 1:
         raise ValueError(f"n={n}, rows={rows}: both must be at least 1")
-    if ids.ndim != 2:
-        raise ValueError(f"token ids of shape {tuple(ids.shape)}: give int64 [B, T]")
     _check_previous(ids, previous)
     state = torch.full_like(ids, n, dtype=torch.int64)
     for tokens in _ngram_tokens(ids, n, previous, boundary):

@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from llmbook.architecture.feedforward import FeedForward, SwiGLU, gelu, gelu_tanh, swiglu, swiglu_width
+from llmbook.architecture.feedforward import FeedForward, SwiGLU, gelu, gelu_tanh, squared_relu, swiglu, swiglu_width
 
 
 def draw(*shape, seed=0):
@@ -26,6 +27,17 @@ def test_gelus_match_transformers():
     x = draw(1000) * 3
     torch.testing.assert_close(gelu_tanh(x), activations.ACT2FN["gelu_new"](x), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(gelu(x), activations.ACT2FN["gelu"](x))
+
+
+def test_squared_relu_matches_transformers_and_its_closed_form():
+    activations = pytest.importorskip("transformers.activations")
+    x = draw(1000) * 3
+    torch.testing.assert_close(squared_relu(x), activations.ACT2FN["relu2"](x))
+    x = torch.linspace(-3, 3, 61, dtype=torch.float64).requires_grad_()
+    torch.testing.assert_close(squared_relu(x), x.clamp(min=0) ** 2)
+    (gradient,) = torch.autograd.grad(squared_relu(x).sum(), x)
+    torch.testing.assert_close(gradient, 2 * x.detach().clamp(min=0))
+    assert squared_relu(torch.tensor([256.0], dtype=torch.float16)).isinf() and squared_relu(torch.zeros(0)).shape == (0,)
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -54,6 +66,36 @@ def test_feed_forward_is_gpt2s(bias):
     expected = gelu_tanh(hidden) @ layer.down.weight.T + (layer.down.bias if bias else 0)
     torch.testing.assert_close(layer(x), expected)
     assert (layer.up.bias is not None) == bias
+
+
+@pytest.mark.parametrize("activation", [F.relu, gelu, gelu_tanh, squared_relu, F.silu])
+def test_feed_forward_with_each_activation_is_a_memory(activation):
+    torch.manual_seed(0)
+    layer, x = FeedForward(8, 32, activation=activation).double(), draw(2, 5, 8).double()
+    expected = layer.down.bias.expand(2, 5, 8)
+    for i in range(32):  # one pattern at a time
+        fit = (x * layer.up.weight[i]).sum(-1, keepdim=True) + layer.up.bias[i]
+        expected = expected + activation(fit) * layer.down.weight[:, i]
+    torch.testing.assert_close(layer(x), expected)
+    assert list(layer.state_dict()) == ["up.weight", "up.bias", "down.weight", "down.bias"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("build", [lambda: FeedForward(8, 20, activation=squared_relu), lambda: SwiGLU(8, 20)])
+def test_dtypes_strides_and_gradients(build, dtype):
+    torch.manual_seed(0)
+    layer, x = build(), draw(5, 2, 8).transpose(0, 1)
+    exact, kept = layer.double()(x.double()).detach(), x.clone()
+    result = layer.to(dtype)(x.to(dtype))
+    assert result.dtype == dtype and torch.equal(x, kept)
+    torch.testing.assert_close(result.double(), exact, rtol=0, atol=0.02 if dtype.itemsize == 2 else 1e-6)
+    if dtype == torch.float64:
+        assert torch.autograd.gradcheck(layer, [x.double().requires_grad_()])
+
+
+def test_an_activation_is_a_function():
+    with pytest.raises(ValueError, match="activation='relu2': give a function of a tensor, as squared_relu"):
+        FeedForward(4, 16, activation="relu2")
 
 
 def test_swiglu_width():

@@ -28,6 +28,38 @@ def test_gradients():
     assert torch.autograd.gradcheck(layer_norm, leaves)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("shape", [(7, 33), (2, 5, 256), (3, 1)])
+def test_match_torch_in_float64_from_shorter_types(shape, dtype):
+    x, w, b = (30 * draw(*shape)).to(dtype), draw(shape[-1], seed=1).to(dtype), draw(shape[-1], seed=2).to(dtype)
+    wide, eps = shape[-1:], torch.finfo(dtype).eps
+    exact = F.rms_norm(x.double(), wide, w.double(), 1e-6)
+    torch.testing.assert_close(rms_norm(x, w).double(), exact, rtol=5 * eps, atol=1e-6)
+    exact = F.layer_norm(x.double(), wide, w.double(), b.double(), 1e-5)
+    torch.testing.assert_close(layer_norm(x, w, b).double(), exact, rtol=5 * eps, atol=20 * eps)
+
+
+@pytest.mark.parametrize("norm", [rms_norm, layer_norm])
+def test_gradient_is_projected_and_divided_by_the_size(norm):
+    x, g = draw(6, 9), draw(6, 9, seed=1)
+    x.requires_grad_()
+    (found,) = torch.autograd.grad(norm(x, eps=0.0), x, g)
+    basis = [x.detach()] if norm is rms_norm else [torch.ones_like(g), x.detach() - x.detach().mean(-1, keepdim=True)]
+    size = basis[-1].square().mean(-1, keepdim=True).sqrt()
+    for direction in basis:  # orthogonal to each other
+        unit = direction / direction.norm(dim=-1, keepdim=True)
+        g = g - (g * unit).sum(-1, keepdim=True) * unit
+    torch.testing.assert_close(found, g / size, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("norm", [rms_norm, layer_norm])
+def test_strides_empty_input_and_nothing_in_place(norm):
+    x = draw(6, 4, 8)
+    kept, strided = x.clone(), x.transpose(0, 1)[:, ::2]
+    torch.testing.assert_close(norm(strided), norm(strided.contiguous()), rtol=0, atol=0)
+    assert torch.equal(x, kept) and norm(x[:0]).shape == (0, 4, 8)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_rms_norm_matches_llama(dtype):
     llama = pytest.importorskip("transformers.models.llama.modeling_llama")
