@@ -7,7 +7,7 @@ __all__ = ['Routing', 'choose_experts', 'expert_load', 'group_by_expert', 'apply
            'bias_step', 'ExpertLayer', 'collect_auxiliary_loss', 'with_auxiliary_loss', 'balance_experts',
            'count_expert_parameters']
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #799e0d94
+# %% ../../chapters/04_architecture/04_experts.ipynb #1353bab9
 import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from .feedforward import SwiGLU
 from torch import Tensor, nn
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #e2dadc9d
+# %% ../../chapters/04_architecture/04_experts.ipynb #1d30e67b
 def _best(scores: Tensor, k: int) -> Tensor:
     """The places of the k largest scores, [N, E] -> [N, k]; of equal ones the first."""
     left, found = scores.clone(), []
@@ -26,7 +26,7 @@ def _best(scores: Tensor, k: int) -> Tensor:
         left.scatter_(-1, found[-1], -torch.inf)
     return torch.cat(found, dim=-1)
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #d6f61ff2
+# %% ../../chapters/04_architecture/04_experts.ipynb #4a0d4a2c
 def _check_choice(k: int, experts: int, scoring: str) -> None:
     """Refuse a number of chosen experts or a way of scoring that there is not.
 
@@ -42,7 +42,7 @@ def _check_choice(k: int, experts: int, scoring: str) -> None:
     if scoring not in ("softmax", "sigmoid"):
         raise ValueError(f"scoring={scoring!r}: choose 'softmax' or 'sigmoid'")
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #92a13ed2
+# %% ../../chapters/04_architecture/04_experts.ipynb #c530359c
 class Routing(NamedTuple):
     """Where N tokens go: to k of E experts each, and how much each answer counts.
 
@@ -54,7 +54,7 @@ class Routing(NamedTuple):
     chosen: Tensor
     weights: Tensor
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #b83325f2
+# %% ../../chapters/04_architecture/04_experts.ipynb #def5fc7e
 def choose_experts(
     logits: Tensor,
     k: int,
@@ -87,14 +87,14 @@ def choose_experts(
         weights = weights / total.clamp_min(torch.finfo(total.dtype).tiny)
     return Routing(logits, scores, chosen, weights * scale)
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #ed2faf75
+# %% ../../chapters/04_architecture/04_experts.ipynb #8b117f98
 def expert_load(chosen: Tensor, experts: int) -> Tensor:
     """How many choices fell on each expert: int64 [N, k] -> int64 [E]."""
     flat = chosen.flatten()
     zeros = torch.zeros(experts, dtype=torch.int64, device=chosen.device)
     return zeros.index_add(0, flat, torch.ones_like(flat))
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #8da26e60
+# %% ../../chapters/04_architecture/04_experts.ipynb #5c2e0a8b
 def group_by_expert(
     chosen: Tensor, experts: int, capacity: int | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -103,7 +103,7 @@ def group_by_expert(
     Place p of the choices [N, k] belongs to token p // k. For one expert, earlier tokens
     come first, and with a `capacity` only that many are kept.
 
-    Source: Gale et al. (2023), section 3, without a capacity; Fedus et al. (2022),
+    Source: Gale et al. (2023), section 4, without a capacity; Fedus et al. (2022),
         section 2.2, with one.
     """
     order, counts = chosen.flatten().argsort(stable=True), expert_load(chosen, experts)
@@ -114,7 +114,7 @@ def group_by_expert(
     rank = rank - starts[chosen.flatten()[order]]  # place within the slice
     return order[rank < capacity], counts.clamp(max=capacity)
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #d87f3af7
+# %% ../../chapters/04_architecture/04_experts.ipynb #ef8533fb
 def apply_experts(
     experts: Iterable[nn.Module],
     tokens: Tensor,
@@ -126,7 +126,7 @@ def apply_experts(
     Experts without a token get an empty slice, so that their gradients are zeros. Choices
     beyond `capacity` add nothing. Sums are formed in the precision of the weights.
 
-    Source: Gale et al. (2023), section 3.
+    Source: Gale et al. (2023), section 4.
     """
     order, counts = group_by_expert(route.chosen, route.scores.shape[-1], capacity)
     rows = order // route.chosen.shape[-1]
@@ -137,13 +137,13 @@ def apply_experts(
     total = torch.zeros(tokens.shape, dtype=weighted.dtype, device=tokens.device)
     return total.index_add(0, rows, weighted).to(answers.dtype)
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #3a9ca4c0
+# %% ../../chapters/04_architecture/04_experts.ipynb #d5e6fcbb
 def load_balancing_loss(scores: Tensor, chosen: Tensor) -> Tensor:
     """E times the sum over experts of their share of choices times that of scores.
 
-    A scalar: 1 if either is even, E if one expert has everything. Shapes: scores [N, E],
-    chosen int64 [N, k]. Each token's scores are divided by their sum. Only scores have a
-    gradient. Without tokens it is 0.
+    A scalar: 1 if either is even, E if one expert has everything; 0 without tokens.
+    Shapes: scores [N, E], chosen int64 [N, k]. Each token's scores are divided by their
+    sum. Only scores have a gradient.
 
     Source: Fedus et al. (2022), equations 4 to 6; DeepSeek-AI (2024), equations 17 to 20.
     """
@@ -152,7 +152,7 @@ def load_balancing_loss(scores: Tensor, chosen: Tensor) -> Tensor:
     total = scores.sum(-1, keepdim=True).clamp_min(torch.finfo(scores.dtype).tiny)
     return E * (share * (scores / total).sum(0) / max(N, 1)).sum()
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #501fd8b2
+# %% ../../chapters/04_architecture/04_experts.ipynb #08b8dfdf
 def router_z_loss(logits: Tensor) -> Tensor:
     """The mean square of the log of the sum of exponentials: logits [N, E] -> a scalar.
 
@@ -162,7 +162,7 @@ def router_z_loss(logits: Tensor) -> Tensor:
     """
     return logits.logsumexp(-1).square().sum() / max(len(logits), 1)
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #4dd43a70
+# %% ../../chapters/04_architecture/04_experts.ipynb #f7e65551
 def bias_step(bias: Tensor, load: Tensor, rate: float) -> Tensor:
     """The biases [E] after one step of `rate` towards an even load [E].
 
@@ -170,7 +170,7 @@ def bias_step(bias: Tensor, load: Tensor, rate: float) -> Tensor:
     """
     return bias + rate * (load.to(bias.dtype).mean() - load).sign()
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #97f661d7
+# %% ../../chapters/04_architecture/04_experts.ipynb #38e68cbe
 def _check_experts(experts: int, k: int, shared: int, scoring: str, factor) -> None:
     """Refuse numbers of experts that do not fit, and a capacity of nothing.
 
@@ -185,7 +185,7 @@ def _check_experts(experts: int, k: int, shared: int, scoring: str, factor) -> N
             f"capacity_factor={factor}: give a positive number, or None to drop nothing"
         )
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #57c38b02
+# %% ../../chapters/04_architecture/04_experts.ipynb #45e5a9b9
 def _check_tokens(x: Tensor, width: int) -> None:
     """Refuse an input whose last dimension is not `width`.
 
@@ -198,9 +198,9 @@ def _check_tokens(x: Tensor, width: int) -> None:
             f"width, {width}"
         )
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #b4e9b1b6
+# %% ../../chapters/04_architecture/04_experts.ipynb #daebf9b7
 class ExpertLayer(nn.Module):
-    """E feed-forward layers and a router that sends each token to k: [..., D] -> [..., D].
+    """E feed-forward layers, and a router that picks k per token: [..., D] -> [..., D].
 
     D = `width`, F = `ff_width` of one expert, E = `experts`, k = `experts_per_token`.
     `build_expert(D, F)` makes an expert; `shared_experts` more, as one of that many times
@@ -274,16 +274,16 @@ class ExpertLayer(nn.Module):
             mixed = mixed + self.shared(tokens)
         return mixed.view(x.shape)
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #b3454c6c
+# %% ../../chapters/04_architecture/04_experts.ipynb #d6bb9775
 def _expert_layers(model: nn.Module) -> list[ExpertLayer]:
     """The layers with experts in a model, in its order."""
     return [module for module in model.modules() if isinstance(module, ExpertLayer)]
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #138a5c65
+# %% ../../chapters/04_architecture/04_experts.ipynb #418f44ec
 def collect_auxiliary_loss(
     model: nn.Module, balance: float = 0.01, z: float = 0.0
 ) -> Tensor:
-    """The weighted losses of the last forward pass, summed over its expert layers: a scalar.
+    """The weighted losses of the last forward pass, summed over expert layers: a scalar.
 
     `balance` and `z` are the factors of `load_balancing_loss` and `router_z_loss`. Each
     is a mean over the tokens of this pass. Without expert layers the sum is 0.
@@ -307,7 +307,7 @@ def collect_auxiliary_loss(
             total = total + z * router_z_loss(routing.logits)
     return total
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #8311952a
+# %% ../../chapters/04_architecture/04_experts.ipynb #6be3177b
 def with_auxiliary_loss(
     loss: Callable[[nn.Module, Any], tuple[Tensor, Tensor]],
     balance: float = 0.01,
@@ -327,7 +327,7 @@ def with_auxiliary_loss(
 
     return balanced
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #80122bd1
+# %% ../../chapters/04_architecture/04_experts.ipynb #934f9643
 @torch.no_grad()
 def balance_experts(
     model: nn.Module,
@@ -355,7 +355,7 @@ def balance_experts(
         layer.choice_bias.copy_(bias_step(layer.choice_bias, layer.load, rate))
         layer.load = None
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #f8ff25eb
+# %% ../../chapters/04_architecture/04_experts.ipynb #b375b654
 def count_expert_parameters(
     width: int,
     ff_width: int,
@@ -363,7 +363,7 @@ def count_expert_parameters(
     experts_per_token: int = 2,
     shared_experts: int = 0,
 ) -> tuple[int, int]:
-    """Parameters of an `ExpertLayer` of SwiGLU: all, and those that a token is multiplied by.
+    """Parameters of an `ExpertLayer` of SwiGLU: all, and those that one token meets.
 
     A token costs two operations for each of the latter, without the bends.
     """
