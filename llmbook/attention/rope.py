@@ -57,7 +57,8 @@ def rope_table(
         raise ValueError(f"scale {scale}: cosines and sines need a positive, finite one")
     frequencies = rope_frequencies(K, base)
     if rescale is not None:
-        frequencies = rescale(frequencies)
+        with torch.device("cpu"):  # also where a model is built on another device
+            frequencies = rescale(frequencies)
     if frequencies.shape != (K // 2,):
         shape = tuple(frequencies.shape)
         raise ValueError(f"rescale gave {shape}: it must return [{K // 2}] frequencies")
