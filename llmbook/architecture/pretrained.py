@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['config_from_huggingface', 'config_to_huggingface', 'load_pretrained', 'save_pretrained']
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #b249ebc3
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #e8b82d1b
 import json
 import re
 from collections import defaultdict
@@ -22,7 +22,7 @@ from ..preliminaries.settings import ExpertConfig, ModelConfig, RopeConfig
 from ..preliminaries.workspace import write_atomic
 from torch import Tensor
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #dcf65068
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #d67d0cf2
 @dataclass(frozen=True)
 class _Place:
     """Where a parameter is stored: part `part` of `parts` equal ones, by rows.
@@ -45,7 +45,7 @@ class _Place:
         whole = (shape[0] * self.parts, *shape[1:])
         return whole[::-1] if self.transposed else whole
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #bb245cf1
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #9b1002ef
 def _check_family(family: str, plain: dict, fixed: dict) -> None:
     """Refuse a `config.json` that asks for what our `Transformer` does not do.
 
@@ -62,7 +62,7 @@ def _check_family(family: str, plain: dict, fixed: dict) -> None:
             f"this {family} differs from what is built here: {', '.join(wrong)}"
         )
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #ad826b28
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #215ce885
 _ACTIVATIONS = {
     "gelu_new": "gelu",
     "gelu_pytorch_tanh": "gelu",
@@ -96,7 +96,7 @@ def _gpt2_config(plain: dict) -> ModelConfig:
         init_std=plain.get("initializer_range", 0.02),
     )
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #89b11c79
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #375c9000
 _ROPE_TURNS = {  # what other files call the bounds between slowed and kept pairs
     "yarn": {"slow": "beta_slow", "fast": "beta_fast"},
     "llama3": {"slow": "low_freq_factor", "fast": "high_freq_factor"},
@@ -125,7 +125,7 @@ def _rope_from(plain: dict) -> tuple[float, RopeConfig]:
     trained = given.get("original_max_position_embeddings", context)
     return base, RopeConfig(rule, given["factor"], trained, **bounds)
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #c2689707
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #c1a9ad74
 def _llama_config(plain: dict) -> ModelConfig:
     """The shape that the `config.json` of a Llama, a Qwen3 or a Mixtral describes."""
     family = plain["model_type"]
@@ -164,7 +164,7 @@ def _llama_config(plain: dict) -> ModelConfig:
         init_std=plain.get("initializer_range", 0.02),
     )
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #edaa5948
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #5307964e
 _FAMILIES: dict[str, Callable[[dict], ModelConfig]] = {
     "gpt2": _gpt2_config,
     "llama": _llama_config,
@@ -190,7 +190,7 @@ def config_from_huggingface(plain: dict[str, Any]) -> ModelConfig:
     except KeyError as missing:
         raise ValueError(f"this {family} config.json has no {missing}") from None
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #68d9c280
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #da1ef1a4
 def _family_of(config: ModelConfig) -> str:
     """The family that can express a shape.
 
@@ -223,9 +223,9 @@ def _family_of(config: ModelConfig) -> str:
         raise ValueError(f"no {family} has {values}: this model cannot be saved as one")
     return family
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #f2bf7b3a
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #f90688d5
 def _rope_to(config: ModelConfig) -> dict[str, Any]:
-    """What `config.json` says of rotary positions, in the form that old readers know, too."""
+    """What `config.json` says of rotary positions, in the form that old readers know."""
     rope = config.rope
     if rope.scaling == "none":
         return {"rope_theta": config.rope_base, "rope_scaling": None}
@@ -233,14 +233,14 @@ def _rope_to(config: ModelConfig) -> dict[str, Any]:
     if rope.scaling in _ROPE_TURNS:
         trained = rope.trained_context or max(1, round(config.context / rope.factor))
         scaling["original_max_position_embeddings"] = trained
-        defaults = {"yarn": (1.0, 32.0), "llama3": (1.0, 4.0)}[rope.scaling]
-        names = _ROPE_TURNS[rope.scaling].items()
-        for (ours, theirs), default in zip(names, defaults):
-            given = getattr(rope, ours)
-            scaling[theirs] = default if given is None else given
+        if rope.scaling == "llama3":  # which has to name its bounds
+            rope = replace(rope, slow=rope.slow or 1.0, fast=rope.fast or 4.0)
+        for ours, theirs in _ROPE_TURNS[rope.scaling].items():
+            if (turns := getattr(rope, ours)) is not None:
+                scaling[theirs] = turns
     return {"rope_theta": config.rope_base, "rope_scaling": scaling}
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #7f916182
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #ce76c0b4
 _ARCHITECTURES = {
     "gpt2": "GPT2LMHeadModel",
     "llama": "LlamaForCausalLM",
@@ -263,7 +263,7 @@ def _gpt2_to(config: ModelConfig) -> dict[str, Any]:
         "layer_norm_epsilon": config.norm_eps,
     }
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #a3568833
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #de59421e
 def _llama_to(config: ModelConfig, ff_width: int) -> dict[str, Any]:
     """The fields that Llama, Qwen3 and Mixtral share, and those of the experts."""
     plain = {
@@ -284,7 +284,7 @@ def _llama_to(config: ModelConfig, ff_width: int) -> dict[str, Any]:
         return plain | {"num_experts_per_tok": config.experts.per_token}
     return plain | {"attention_bias": config.bias, "mlp_bias": config.bias}
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #a7286fb2
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #a07d7e7f
 def config_to_huggingface(config: ModelConfig) -> dict[str, Any]:
     """The `config.json` of the family that can express a shape, as plain values.
 
@@ -303,7 +303,7 @@ def config_to_huggingface(config: ModelConfig) -> dict[str, Any]:
         "initializer_range": config.init_std,
     }
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #d06c1d5f
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #641e8dc5
 _LLAMA_BLOCK = {
     "attention_norm": "input_layernorm",
     "attention.query": "self_attn.q_proj",
@@ -325,7 +325,7 @@ _LLAMA_AROUND = {
 }
 _MIXTRAL_PARTS = {"gate": "w1", "down": "w2", "up": "w3"}
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #b6b158da
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #680ae5de
 _GPT2_BLOCK = {
     "attention_norm": "ln_1",
     "attention.out": "attn.c_proj",
@@ -341,7 +341,7 @@ _GPT2_AROUND = {
 }
 _GPT2_JOINED = ("attention.query", "attention.key", "attention.value")
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #9601421f
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #72e9f669
 def _place_of(ours: str, family: str) -> _Place:
     """Where a family stores our parameter of this name."""
     module, _, kind = ours.rpartition(".")
@@ -364,7 +364,7 @@ def _place_of(ours: str, family: str) -> _Place:
         theirs = block[part]
     return _Place(f"model.layers.{layer}.{theirs}.{kind}")
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #1903ba2a
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #64ae4b5a
 def _files_of(folder: Path) -> list[Path]:
     """The files in which the weights of a model are stored.
 
@@ -386,7 +386,7 @@ def _files_of(folder: Path) -> list[Path]:
         raise ValueError(f"{index} names files that are missing: {', '.join(missing)}")
     return [folder / name for name in names]
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #3ccf9a21
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #0d50f244
 def _stored_shapes(files: list[Path]) -> dict[str, tuple[int, ...]]:
     """The shape of each stored tensor, by name; only the heads of the files are read."""
     from safetensors import safe_open
@@ -397,16 +397,16 @@ def _stored_shapes(files: list[Path]) -> dict[str, tuple[int, ...]]:
             shapes |= {n: tuple(file.get_slice(n).get_shape()) for n in file.keys()}
     return shapes
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #2018ea97
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #955aca68
 _BALLAST = re.compile(r"\.attn\.(masked_)?bias$|rotary_emb\.inv_freq$")
 
 
 def _full_name(name: str, family: str) -> str:
-    """The name of a stored tensor with the first word that models without head leave out."""
+    """A stored name with the first word, which models without head leave out."""
     first = "transformer." if family == "gpt2" else "model."
     return name if name.startswith((first, "lm_head.")) else first + name
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #04b90c76
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #9198392d
 def _check_tensors(needed: dict, stored: dict, tied: bool) -> None:
     """Refuse files in which tensors are missing, left over, or of another shape.
 
@@ -427,7 +427,7 @@ def _check_tensors(needed: dict, stored: dict, tied: bool) -> None:
         lines = "\n  ".join(problems[:12] + rest)
         raise ValueError(f"the weights do not fit this model:\n  {lines}")
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #d3455c87
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #80d08e1b
 def _turned_rows(ours: str, tensor: Tensor, config: ModelConfig, turn: Callable) -> Tensor:
     """A tensor with rotary features in another order, if they are rotary at all."""
     _, _, part = ours.rpartition("attention.")
@@ -436,7 +436,7 @@ def _turned_rows(ours: str, tensor: Tensor, config: ModelConfig, turn: Callable)
         return turn(tensor, len(tensor) // K)
     return turn(tensor, 1) if part in ("query_norm.weight", "key_norm.weight") else tensor
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #357b56c4
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #63a54c13
 def _empty_model(config: ModelConfig, dtype: torch.dtype) -> Transformer:
     """A model whose memory has been allocated and not been filled, but for its buffers."""
     with torch.device("meta"):
@@ -446,7 +446,7 @@ def _empty_model(config: ModelConfig, dtype: torch.dtype) -> Transformer:
         buffer.zero_()
     return model
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #8ad054bf
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #06c4b086
 @torch.no_grad()
 def _fill(model: Transformer, family: str, files: list[Path], rope_pairs: bool) -> None:
     """Copy stored tensors to their places, one at a time, after checking all of them."""
@@ -469,7 +469,7 @@ def _fill(model: Transformer, family: str, files: list[Path], rope_pairs: bool) 
                         found = _turned_rows(ours, found, model.config, pairs_to_halves)
                     parameters[ours].copy_(found)
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #99e880a3
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #a64b6cd9
 def load_pretrained(
     folder: str | Path,
     dtype: torch.dtype | None = None,
@@ -505,7 +505,7 @@ def load_pretrained(
     _fill(model, plain["model_type"], _files_of(folder), rope_pairs)
     return model.eval()
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #4c698de8
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #4ec1fbe4
 def _stored_form(model: Transformer, family: str, rope_pairs: bool) -> dict[str, Callable]:
     """For each tensor to be stored, a function that makes it."""
     pieces = defaultdict(list)
@@ -524,7 +524,7 @@ def _stored_form(model: Transformer, family: str, rope_pairs: bool) -> dict[str,
 
     return {name: lambda parts=parts: joined(parts) for name, parts in pieces.items()}
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #89b41cc3
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #b5ab6cb7
 def _shards(sizes: dict[str, int], most: int) -> list[list[str]]:
     """Names of tensors, in order, in groups of at most `most` bytes, or of one tensor."""
     groups, filled = [[]], 0
@@ -536,7 +536,7 @@ def _shards(sizes: dict[str, int], most: int) -> list[list[str]]:
         filled += size
     return groups
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #9ba6c312
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #3e572f5c
 def save_pretrained(
     model: Transformer,
     folder: str | Path,
@@ -580,7 +580,7 @@ def save_pretrained(
     plain |= {"dtype": dtype, "torch_dtype": dtype}
     write_atomic(folder / "config.json", json.dumps(plain, indent=2) + "\n")
 
-# %% ../../chapters/04_architecture/07_pretrained.ipynb #2d7e6de9
+# %% ../../chapters/04_architecture/07_pretrained.ipynb #9c2a3011
 def _write_index(folder: Path, files: dict[str, str], size: int, single: bool) -> None:
     """Write which tensor is in which file, and remove the weights of an earlier save."""
     index = folder / "model.safetensors.index.json"
