@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['check_entries', 'KVCache', 'kv_cache_bytes']
 
-# %% ../../chapters/03_attention/06_cache.ipynb #d232c42a
+# %% ../../chapters/03_attention/06_cache.ipynb #f544f2ae
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-# %% ../../chapters/03_attention/06_cache.ipynb #987d56d3
+# %% ../../chapters/03_attention/06_cache.ipynb #0fa7dedc
 def _check_entry(name: str, x: Tensor, buffer: Tensor) -> None:
     """Refuse keys or values that do not fit into the memory kept for them.
 
@@ -35,7 +35,7 @@ def _check_entry(name: str, x: Tensor, buffer: Tensor) -> None:
             "model under torch.no_grad(), or train on whole sequences without a cache"
         )
 
-# %% ../../chapters/03_attention/06_cache.ipynb #96669cd8
+# %% ../../chapters/03_attention/06_cache.ipynb #9d298c6f
 def check_entries(k: Tensor, v: Tensor, keys: Tensor, values: Tensor) -> None:
     """Refuse keys or values that do not fit into memories [B, G, C, K] and [B, G, C, K'].
 
@@ -51,7 +51,7 @@ def check_entries(k: Tensor, v: Tensor, keys: Tensor, values: Tensor) -> None:
             f"{k.shape[-2]} keys and {v.shape[-2]} values: give one value per key"
         )
 
-# %% ../../chapters/03_attention/06_cache.ipynb #b8826c1a
+# %% ../../chapters/03_attention/06_cache.ipynb #6cb461a5
 def _check_room(length: int, T: int, capacity: int) -> None:
     """Refuse more positions than there is room for.
 
@@ -64,12 +64,12 @@ def _check_room(length: int, T: int, capacity: int) -> None:
             f"cache with a capacity of at least {length + T}, or truncate it"
         )
 
-# %% ../../chapters/03_attention/06_cache.ipynb #3862a3cd
-def _check_padding(padding: Tensor, batch: int, capacity: int) -> None:
-    """Refuse numbers of padding positions that no batch can have.
+# %% ../../chapters/03_attention/06_cache.ipynb #9a5fb325
+def _padding_mask(padding: Tensor, batch: int, capacity: int) -> Tensor:
+    """Which positions lie after the padding of their row: int64 [B] -> bool [B, 1, 1, C].
 
     Raises:
-        ValueError: naming shape and dtype, or a number out of range.
+        ValueError: naming shape and dtype of the padding, or a number out of range.
     """
     if padding.dtype not in (torch.int32, torch.int64) or padding.shape != (batch,):
         raise ValueError(
@@ -79,8 +79,21 @@ def _check_padding(padding: Tensor, batch: int, capacity: int) -> None:
     for count in padding.tolist():
         if not 0 <= count <= capacity:
             raise ValueError(f"padding of {count}: a row has 0 .. {capacity} positions")
+    places = torch.arange(capacity, device=padding.device)
+    return places >= padding[:, None, None, None]
 
-# %% ../../chapters/03_attention/06_cache.ipynb #8e3d2448
+# %% ../../chapters/03_attention/06_cache.ipynb #8ad56ae3
+def _next_places(mask: Tensor | None, length: int, T: int, device: torch.device) -> Tensor:
+    """Positions of the next T tokens, int64 [T]; with a mask [B, 1, 1, C], [B, T].
+
+    What the mask hides does not count, and stands at the position before it, or at 0.
+    """
+    if mask is None:
+        return torch.arange(length, length + T, device=device)
+    counts = mask[:, 0, 0, : length + T].cumsum(-1)  # [B, S + T]
+    return (counts[:, length:] - 1).clamp(min=0)
+
+# %% ../../chapters/03_attention/06_cache.ipynb #ff1e3d63
 def _row_indices(rows: Tensor | Sequence[int], batch: int, device: torch.device) -> Tensor:
     """Which rows to keep, as int64 [B']; a boolean [B] is True at those.
 
@@ -103,19 +116,44 @@ def _row_indices(rows: Tensor | Sequence[int], batch: int, device: torch.device)
                 raise ValueError(f"row {row}: this cache has rows 0 .. {batch - 1}")
     return rows.long()
 
-# %% ../../chapters/03_attention/06_cache.ipynb #aa949e26
+# %% ../../chapters/03_attention/06_cache.ipynb #8ff16a04
+def _allocate(
+    sizes: tuple[int, ...], dtype: torch.dtype | None, device: torch.device | str | None
+) -> tuple[Tensor, Tensor]:
+    """Zeros for keys [B, G, C, K] and values [B, G, C, K'], of sizes B, G, C, K, K'.
+
+    Raises:
+        ValueError: naming the sizes, if one is negative.
+    """
+    if min(sizes) < 0:
+        raise ValueError(f"sizes {sizes} of a cache: none may be negative")
+    with torch.inference_mode(False):  # whoever allocates, anyone may write
+        return tuple(
+            torch.zeros(*sizes[:3], width, dtype=dtype, device=device)
+            for width in sizes[3:]
+        )
+
+# %% ../../chapters/03_attention/06_cache.ipynb #1957523a
+@torch.inference_mode(False)
+def _take_rows(memory: Tensor, rows: Tensor, length: int) -> Tensor:
+    """Rows [B'] of a memory [B, G, C, K], of which `length` positions are copied."""
+    chosen = memory[rows, :, :length]
+    if len(rows) != len(memory):
+        memory = memory.new_zeros(len(rows), *memory.shape[1:])
+    memory[:, :, :length] = chosen
+    return memory
+
+# %% ../../chapters/03_attention/06_cache.ipynb #c1ee3e4e
 class KVCache:
     """Keys and values of one layer, in memory that is allocated once: [B, G, C, K] each.
 
-    `cache(k, v)` writes T new positions, [B, G, T, K] and [B, G, T, K'], after those that
-    it holds and returns all, [B, G, S, K] and [B, G, S, K'], as views, which later calls
-    leave as they are. C = `capacity` bounds `length`, the number S of positions held. K'
-    is `value_width`, and None means K. The dtype is that of the keys, and None means
-    PyTorch's default.
+    `cache(k, v)` appends T positions, [B, G, T, K] and [B, G, T, K'], and returns all S,
+    at most C = `capacity`, as views that later calls leave as they are. `length` is S. K'
+    is `value_width`, by default K, and the dtype by default PyTorch's.
 
     `padding`, int64 [B], is the number of positions at the left of each row that hold no
-    token. From it follows `mask`, boolean [B, 1, 1, S], True at positions that hold one;
-    without padding it is None. It may also be set, for up to C positions.
+    token. From it follows `mask`, boolean [B, 1, 1, S], True at those that hold one, which
+    is None without padding. It may also be set, for up to C positions.
 
     Raises:
         ValueError: if sizes are below 0, if keys or values do not fit, exceed the
@@ -138,24 +176,10 @@ class KVCache:
     ):
         value_width = head_width if value_width is None else value_width
         sizes = (batch, kv_heads, capacity, head_width, value_width)
-        if min(sizes) < 0:
-            raise ValueError(f"sizes {sizes} of a cache: none may be negative")
-        with torch.inference_mode(False):  # whoever allocates, anyone may write
-            self.keys, self.values = (
-                torch.zeros(batch, kv_heads, capacity, K, dtype=dtype, device=device)
-                for K in (head_width, value_width)
-            )
-        self.length, self._mask = 0, None
+        self.keys, self.values = _allocate(sizes, dtype, device)
+        self.length, self.capacity, self.mask = 0, capacity, None
         if padding is not None:
-            _check_padding(padding, batch, capacity)
-            places = torch.arange(capacity, device=self.keys.device)
-            padding = padding.to(places.device)[:, None, None, None]
-            self.mask = places >= padding  # [B, 1, 1, C]
-
-    @property
-    def capacity(self) -> int:
-        """How many positions fit."""
-        return self.keys.shape[2]
+            self.mask = _padding_mask(padding.to(self.keys.device), batch, capacity)
 
     @property
     def nbytes(self) -> int:
@@ -172,15 +196,8 @@ class KVCache:
         self._mask = mask
 
     def positions(self, T: int) -> Tensor:
-        """Where the next T tokens stand in their texts: int64 [T], with padding [B, T].
-
-        Positions that hold no token do not count; what is asked for them is 0 or more.
-        """
-        end = self.length + T
-        if self._mask is None:
-            return torch.arange(self.length, end, device=self.keys.device)
-        counts = self._mask[:, 0, 0, :end].cumsum(-1)  # [B, S + T]
-        return (counts[:, self.length :] - 1).clamp(min=0)
+        """Where the next T tokens stand: int64 [T]; in [B, T], padding does not count."""
+        return _next_places(self._mask, self.length, T, self.keys.device)
 
     def __call__(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Append T positions and return views of all."""
@@ -198,24 +215,14 @@ class KVCache:
         self.length = length
 
     def select(self, rows: Tensor | Sequence[int]) -> None:
-        """Keep these rows of the batch, in this order, some perhaps more than once.
-
-        `rows` is int64 [B'] or a boolean [B]. With B' = B the memory stays where it is,
-        otherwise it is allocated anew. Only what is filled is copied.
-        """
+        """Keep these rows of the batch, int64 [B'] or boolean [B], in this order."""
         rows = _row_indices(rows, self.keys.shape[0], self.keys.device)
-        with torch.inference_mode(False):
-            for name in ("keys", "values"):
-                old = getattr(self, name)
-                chosen = old[rows, :, : self.length]
-                if len(rows) != len(old):
-                    old = old.new_zeros(len(rows), *old.shape[1:])
-                    setattr(self, name, old)
-                old[:, :, : self.length] = chosen
-            if self._mask is not None and len(self._mask) > 1:
-                self._mask = self._mask[rows]
+        self.keys = _take_rows(self.keys, rows, self.length)
+        self.values = _take_rows(self.values, rows, self.length)
+        if self._mask is not None and len(self._mask) > 1:
+            self._mask = self._mask[rows]
 
-# %% ../../chapters/03_attention/06_cache.ipynb #8296d510
+# %% ../../chapters/03_attention/06_cache.ipynb #b706a173
 def kv_cache_bytes(
     layers: int,
     kv_heads: int,
