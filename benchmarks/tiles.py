@@ -25,7 +25,7 @@ HEADS_TIMES_LENGTH, WIDTH = 8192, 64
 DTYPES = (torch.float32, torch.bfloat16)
 WAYS = {"explicit": attention, "tiled": tiled_attention, "fused": fused_attention}
 TILE_LENGTH = 2048
-TILES = ((32, 32), (64, 64), (128, 128), (256, 256), (512, 512), (1024, 1024), (2048, 2048), (128, 256))
+TILES = ((32, 32), (64, 64), (128, 128), (256, 256), (512, 512), (1024, 1024), (2048, 2048), (128, 256), (256, 128))
 
 
 def compare(ways: dict[str, Callable], T: int, dtype: torch.dtype, device: str, rounds: int) -> list[dict[str, float]]:

@@ -5,20 +5,24 @@
 # %% auto #0
 __all__ = ['tiled_attention']
 
-# %% ../../chapters/03_attention/08_tiles.ipynb #1d3f2d45
+# %% ../../chapters/03_attention/08_tiles.ipynb #c42636ef
 import math
 
 import torch
 from torch import Tensor
 
-# %% ../../chapters/03_attention/08_tiles.ipynb #e5e9f90b
+# %% ../../chapters/03_attention/08_tiles.ipynb #279a34fe
 def _tiles(length: int, size: int) -> list[slice]:
     """Consecutive slices of at most `size` positions that cover 0 .. length - 1."""
     return [slice(i, min(i + size, length)) for i in range(0, length, size)]
 
-# %% ../../chapters/03_attention/08_tiles.ipynb #95b70ba6
+# %% ../../chapters/03_attention/08_tiles.ipynb #3bb00f00
 def _visible(
-    rows: slice, columns: slice, past: int | None, mask: Tensor | None, device: torch.device
+    rows: slice,
+    columns: slice,
+    past: int | None,
+    mask: Tensor | None,
+    device: torch.device,
 ) -> Tensor | bool:
     """Which scores of a tile count: True for all of them, False for none, or a mask.
 
@@ -39,7 +43,7 @@ def _visible(
         tile = before if tile is None else tile & before
     return True if tile is None else tile
 
-# %% ../../chapters/03_attention/08_tiles.ipynb #598f1482
+# %% ../../chapters/03_attention/08_tiles.ipynb #704dc20d
 def _scores(q: Tensor, k: Tensor, visible: Tensor | bool, leading: torch.Size) -> Tensor:
     """The products of a tile's queries and keys, [N, rows, columns]; -inf where hidden."""
     z = q @ k.mT
@@ -47,7 +51,7 @@ def _scores(q: Tensor, k: Tensor, visible: Tensor | bool, leading: torch.Size) -
         z.view(*leading, *z.shape[-2:]).masked_fill_(~visible, -torch.inf)
     return z
 
-# %% ../../chapters/03_attention/08_tiles.ipynb #f90ffa58
+# %% ../../chapters/03_attention/08_tiles.ipynb #99ac2d5c
 def _absorb(m: Tensor, n: Tensor, y: Tensor, z: Tensor, v: Tensor) -> tuple:
     """Running maximum, sum and mixture after one more tile of scores z and values v.
 
@@ -59,7 +63,7 @@ def _absorb(m: Tensor, n: Tensor, y: Tensor, z: Tensor, v: Tensor) -> tuple:
     n = factor * n + weights.sum(-1, keepdim=True)
     return top, n, y.mul_(factor).add_(weights @ v)
 
-# %% ../../chapters/03_attention/08_tiles.ipynb #b6f2de4d
+# %% ../../chapters/03_attention/08_tiles.ipynb #0dfc69f7
 def _flat(x: Tensor) -> Tensor:
     """One leading dimension instead of any number: [..., T, K] -> [N, T, K]."""
     return x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
@@ -70,14 +74,15 @@ def _sums_in(*inputs: Tensor) -> torch.dtype:
     wide = any(x.dtype == torch.float64 for x in inputs)
     return torch.float64 if wide else torch.float32
 
-# %% ../../chapters/03_attention/08_tiles.ipynb #8b850914
+# %% ../../chapters/03_attention/08_tiles.ipynb #9d6d508a
 def _forward(
     q: Tensor, k: Tensor, v: Tensor, past: int | None, mask: Tensor | None, tile: tuple
 ) -> tuple[Tensor, Tensor]:
-    """The output [..., T, K'] and ln sum exp of the scores [N, T, 1], inf if none counts."""
+    """The output [..., T, K'], and ln sum exp of the scores [N, T, 1], inf without one."""
     leading, dtype, scale = q.shape[:-2], _sums_in(q, k, v), q.shape[-1] ** -0.5
     q, k, v = _flat(q), _flat(k), _flat(v)
-    Y, ell = q.new_empty(*q.shape[:-1], v.shape[-1]), q.new_empty(*q.shape[:-1], 1, dtype=dtype)
+    Y = q.new_empty(*q.shape[:-1], v.shape[-1])
+    ell = q.new_empty(*q.shape[:-1], 1, dtype=dtype)
     for rows in _tiles(q.shape[1], tile[0]):
         queries = q[:, rows].to(dtype) * scale
         m = queries.new_full((*queries.shape[:-1], 1), torch.finfo(dtype).min)
@@ -91,18 +96,27 @@ def _forward(
         ell[:, rows] = torch.where(n == 0, torch.inf, m + n.log())
     return Y.view(*leading, *Y.shape[-2:]), ell
 
-# %% ../../chapters/03_attention/08_tiles.ipynb #6f79d381
+# %% ../../chapters/03_attention/08_tiles.ipynb #dd040d64
 def _backward(
-    dY: Tensor, q: Tensor, k: Tensor, v: Tensor, Y: Tensor, ell: Tensor, past, mask, tile
+    dY: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    Y: Tensor,
+    ell: Tensor,
+    past: int | None,
+    mask: Tensor | None,
+    tile: tuple,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of queries, keys and values, flat, [N, T, K], [N, S, K], [N, S, K'].
 
-    Source: Dao (2023), algorithm 2, with one process.
+    Source: Dao (2024), algorithm 2.
     """
     leading, dtype, scale = q.shape[:-2], ell.dtype, q.shape[-1] ** -0.5
     dY, q, k, v, Y = (_flat(x) for x in (dY, q, k, v, Y))
     delta = (dY.to(dtype) * Y).sum(-1, keepdim=True)
-    dq, dk, dv = torch.zeros_like(q, dtype=dtype), torch.empty_like(k), torch.empty_like(v)
+    dq = torch.zeros_like(q, dtype=dtype)
+    dk, dv = torch.empty_like(k), torch.empty_like(v)
     for columns in _tiles(k.shape[1], tile[1]):
         keys, values = k[:, columns].to(dtype), v[:, columns].to(dtype)
         dkeys, dvalues = torch.zeros_like(keys), torch.zeros_like(values)
@@ -118,7 +132,7 @@ def _backward(
         dk[:, columns], dv[:, columns] = dkeys, dvalues
     return dq.to(q.dtype), dk, dv
 
-# %% ../../chapters/03_attention/08_tiles.ipynb #e62d57d3
+# %% ../../chapters/03_attention/08_tiles.ipynb #a136b740
 class _TiledAttention(torch.autograd.Function):
     """Both passes; the arguments are those of `_forward`."""
 
@@ -139,7 +153,7 @@ class _TiledAttention(torch.autograd.Function):
         inputs = zip(found, (q, k, v), strict=True)
         return *(dx.view(x.shape) for dx, x in inputs), None, None, None
 
-# %% ../../chapters/03_attention/08_tiles.ipynb #b22c9333
+# %% ../../chapters/03_attention/08_tiles.ipynb #d674945b
 def _check_inputs(q: Tensor, k: Tensor, v: Tensor, is_causal: bool, tile: tuple) -> None:
     """Refuse queries, keys, values and tiles that do not fit.
 
@@ -153,7 +167,7 @@ def _check_inputs(q: Tensor, k: Tensor, v: Tensor, is_causal: bool, tile: tuple)
         )
     if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
         raise ValueError(
-            f"{shapes}: queries and keys need the same width, keys and values the same number"
+            f"{shapes}: give queries and keys the same width, and one value per key"
         )
     if not all(x.is_floating_point() for x in (q, k, v)):
         raise ValueError(f"{q.dtype}, {k.dtype}, {v.dtype}: needs floating-point numbers")
@@ -164,9 +178,9 @@ def _check_inputs(q: Tensor, k: Tensor, v: Tensor, is_causal: bool, tile: tuple)
             "needs 1 <= T <= S, or is_causal=False"
         )
     if len(tile) != 2 or min(tile) < 1:
-        raise ValueError(f"tile={tile}: give two numbers from 1, queries and keys of a tile")
+        raise ValueError(f"tile={tile}: give two numbers from 1, its queries and its keys")
 
-# %% ../../chapters/03_attention/08_tiles.ipynb #3e99f648
+# %% ../../chapters/03_attention/08_tiles.ipynb #bc834e60
 def _check_mask(mask: Tensor, scores: torch.Size) -> None:
     """Refuse a mask that is not boolean, or not broadcastable to [..., T, S].
 
@@ -174,7 +188,9 @@ def _check_mask(mask: Tensor, scores: torch.Size) -> None:
         ValueError: naming its dtype, or both shapes.
     """
     if mask.dtype != torch.bool:
-        raise ValueError(f"a mask of {mask.dtype}: needs booleans, True where a query may see a key")
+        raise ValueError(
+            f"a mask of {mask.dtype}: needs booleans, True where a query may see a key"
+        )
     shape = (1,) * (len(scores) - mask.ndim) + tuple(mask.shape)
     if mask.ndim > len(scores) or any(a not in (1, b) for a, b in zip(shape, scores)):
         raise ValueError(
@@ -182,7 +198,7 @@ def _check_mask(mask: Tensor, scores: torch.Size) -> None:
             "needs a shape that broadcasts to that of the scores"
         )
 
-# %% ../../chapters/03_attention/08_tiles.ipynb #68eaf21c
+# %% ../../chapters/03_attention/08_tiles.ipynb #995fd5f3
 def tiled_attention(
     q: Tensor,
     k: Tensor,
@@ -190,7 +206,7 @@ def tiled_attention(
     is_causal: bool = True,
     mask: Tensor | None = None,
     *,
-    tile: tuple[int, int] = (128, 256),
+    tile: tuple[int, int] = (128, 128),
 ) -> Tensor:
     """Exact `attention` that holds only a tile of the scores, forward and backward.
 
@@ -205,7 +221,7 @@ def tiled_attention(
     Raises:
         ValueError: if shapes, dtypes, mask or tile do not fit, or if a causal T exceeds S.
 
-    Source: Dao et al. (2022), algorithms 1 and 2; Dao (2023), section 3.1.
+    Source: Dao et al. (2022), section 3.1; Dao (2024), algorithms 1 and 2.
     """
     if not torch.compiler.is_compiling():
         _check_inputs(q, k, v, is_causal, tile)

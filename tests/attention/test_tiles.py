@@ -253,11 +253,11 @@ def allocated(call):
 
 def test_memory_grows_with_the_length_not_with_its_square():
     peaks = []
-    for T in (1024, 2048):
+    for T in (512, 1024):
         leaves = [x.requires_grad_() for x in qkv(T, T, K=16, V=16, dtype=torch.float32, leading=(1,))]
         peaks.append(allocated(lambda leaves=leaves: tiled_attention(*leaves, tile=(64, 64)).sum().backward()))
-    assert peaks[1] < 2.1 * peaks[0] and peaks[1] < 2048 * 16 * 4 * 6 + 64 * 64 * 4 * 5
-    assert peaks[1] < 2048 * 2048 * 4 / 10
+    assert peaks[1] < 2.1 * peaks[0] and peaks[1] < 1024 * 16 * 4 * 6 + 64 * 64 * 4 * 5
+    assert peaks[1] < 1024 * 1024 * 4 / 5
 
 
 def test_the_forward_pass_keeps_no_scores():
@@ -308,7 +308,7 @@ def test_shapes_that_do_not_fit():
     q, k, v = qkv(4, 4)
     for wrong, rule in (
         ((q[..., :7], k, v), "same width"),
-        ((q, k, v[..., :3, :]), "keys and values the same number"),
+        ((q, k, v[..., :3, :]), "one value per key"),
         ((q[:1], k, v), "leading dimensions"),
         ((q[0], k, v), "leading dimensions"),
         ((q[0, 0, 0], k[0, 0, 0], v[0, 0, 0]), "leading dimensions"),
