@@ -5,18 +5,18 @@
 # %% auto #0
 __all__ = ['tiled_attention']
 
-# %% ../../chapters/03_attention/08_tiles.ipynb #c842a4dd
+# %% ../../chapters/03_attention/08_tiles.ipynb #ef840d92
 import math
 
 import torch
 from torch import Tensor
 
-# %% ../../chapters/03_attention/08_tiles.ipynb #6e331bbe
+# %% ../../chapters/03_attention/08_tiles.ipynb #bb8fc531
 def _tiles(length: int, size: int) -> list[slice]:
     """Consecutive slices of at most `size` positions that cover 0 .. length - 1."""
     return [slice(i, min(i + size, length)) for i in range(0, length, size)]
 
-# %% ../../chapters/03_attention/08_tiles.ipynb #938eba19
+# %% ../../chapters/03_attention/08_tiles.ipynb #461bb962
 def _visible(
     rows: slice,
     columns: slice,
@@ -43,7 +43,7 @@ def _visible(
         tile = before if tile is None else tile & before
     return True if tile is None else tile
 
-# %% ../../chapters/03_attention/08_tiles.ipynb #1268312e
+# %% ../../chapters/03_attention/08_tiles.ipynb #13f357a8
 def _scores(q: Tensor, k: Tensor, visible: Tensor | bool, leading: torch.Size) -> Tensor:
     """The products of a tile's queries and keys, [N, rows, columns]; -inf where hidden."""
     z = q @ k.mT
@@ -51,7 +51,7 @@ def _scores(q: Tensor, k: Tensor, visible: Tensor | bool, leading: torch.Size) -
         z.view(*leading, *z.shape[-2:]).masked_fill_(~visible, -torch.inf)
     return z
 
-# %% ../../chapters/03_attention/08_tiles.ipynb #b0e20846
+# %% ../../chapters/03_attention/08_tiles.ipynb #d730cf3b
 def _absorb(m: Tensor, n: Tensor, y: Tensor, z: Tensor, v: Tensor) -> tuple:
     """Running maximum, sum and mixture after one more tile of scores z and values v.
 
@@ -63,7 +63,7 @@ def _absorb(m: Tensor, n: Tensor, y: Tensor, z: Tensor, v: Tensor) -> tuple:
     n = factor * n + weights.sum(-1, keepdim=True)
     return top, n, y.mul_(factor).add_(weights @ v)
 
-# %% ../../chapters/03_attention/08_tiles.ipynb #82856943
+# %% ../../chapters/03_attention/08_tiles.ipynb #68536442
 def _flat(x: Tensor) -> Tensor:
     """One leading dimension instead of any number: [..., T, K] -> [N, T, K]."""
     return x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
@@ -74,7 +74,7 @@ def _sums_in(*inputs: Tensor) -> torch.dtype:
     wide = any(x.dtype == torch.float64 for x in inputs)
     return torch.float64 if wide else torch.float32
 
-# %% ../../chapters/03_attention/08_tiles.ipynb #0d1d6565
+# %% ../../chapters/03_attention/08_tiles.ipynb #7607dd78
 def _forward(
     q: Tensor, k: Tensor, v: Tensor, past: int | None, mask: Tensor | None, tile: tuple
 ) -> tuple[Tensor, Tensor]:
@@ -96,7 +96,7 @@ def _forward(
         ell[:, rows] = torch.where(n == 0, torch.inf, m + n.log())
     return Y.view(*leading, *Y.shape[-2:]), ell
 
-# %% ../../chapters/03_attention/08_tiles.ipynb #83cf2ecc
+# %% ../../chapters/03_attention/08_tiles.ipynb #591c1899
 def _backward(
     dY: Tensor,
     q: Tensor,
@@ -132,7 +132,7 @@ def _backward(
         dk[:, columns], dv[:, columns] = dkeys, dvalues
     return dq.to(q.dtype), dk, dv
 
-# %% ../../chapters/03_attention/08_tiles.ipynb #478cf70e
+# %% ../../chapters/03_attention/08_tiles.ipynb #4fc1e130
 class _TiledAttention(torch.autograd.Function):
     """Both passes; the arguments are those of `_forward`."""
 
@@ -153,7 +153,7 @@ class _TiledAttention(torch.autograd.Function):
         inputs = zip(found, (q, k, v), strict=True)
         return *(dx.view(x.shape) for dx, x in inputs), None, None, None
 
-# %% ../../chapters/03_attention/08_tiles.ipynb #53d2574b
+# %% ../../chapters/03_attention/08_tiles.ipynb #e2641592
 def _check_inputs(q: Tensor, k: Tensor, v: Tensor, is_causal: bool, tile: tuple) -> None:
     """Refuse queries, keys, values and tiles that do not fit.
 
@@ -180,7 +180,7 @@ def _check_inputs(q: Tensor, k: Tensor, v: Tensor, is_causal: bool, tile: tuple)
     if len(tile) != 2 or min(tile) < 1:
         raise ValueError(f"tile={tile}: give two numbers from 1, its queries and its keys")
 
-# %% ../../chapters/03_attention/08_tiles.ipynb #4dd8904e
+# %% ../../chapters/03_attention/08_tiles.ipynb #a3ac83dd
 def _check_mask(mask: Tensor, scores: torch.Size) -> None:
     """Refuse a mask that is not boolean, or not broadcastable to [..., T, S].
 
@@ -198,7 +198,7 @@ def _check_mask(mask: Tensor, scores: torch.Size) -> None:
             "needs a shape that broadcasts to that of the scores"
         )
 
-# %% ../../chapters/03_attention/08_tiles.ipynb #2c5e9c59
+# %% ../../chapters/03_attention/08_tiles.ipynb #11c1d048
 def tiled_attention(
     q: Tensor,
     k: Tensor,
