@@ -91,7 +91,7 @@ def stretched(short: Transformer, rescale: Rescale | None, scale: float) -> Tran
     """A copy of a model that accepts LONG tokens, with other frequencies."""
     model = Transformer(replace(short.config, context=LONG)).to(short.output_weight.device)
     model.load_state_dict(short.state_dict())
-    shape = short.config.head_width, LONG, short.config.rope_base
+    shape = short.config.width // short.config.heads, LONG, short.config.rope_base
     rotate = RotaryEmbedding(*shape, rescale=rescale, scale=scale)
     for block in model.blocks.values():
         block.attention.rotate = rotate

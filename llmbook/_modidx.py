@@ -207,6 +207,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                              'llmbook/architecture/transformer.py'),
                                                   'llmbook.architecture.transformer._BlockExtras.reset_parameters': ( '04_architecture/transformer.html#_blockextras.reset_parameters',
                                                                                                                       'llmbook/architecture/transformer.py'),
+                                                  'llmbook.architecture.transformer._attend_within': ( '04_architecture/transformer.html#_attend_within',
+                                                                                                       'llmbook/architecture/transformer.py'),
                                                   'llmbook.architecture.transformer._attention_size': ( '04_architecture/transformer.html#_attention_size',
                                                                                                         'llmbook/architecture/transformer.py'),
                                                   'llmbook.architecture.transformer._build_bent': ( '04_architecture/transformer.html#_build_bent',

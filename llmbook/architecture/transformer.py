@@ -43,6 +43,7 @@ from llmbook.attention.multihead import (
 )
 from ..attention.positions import check_context
 from ..attention.rope import Rescale, RotaryEmbedding
+from ..attention.sparse import SlidingWindow
 from ..preliminaries.settings import ModelConfig
 from torch import Tensor, nn
 
@@ -99,7 +100,7 @@ def _attention_size(config: ModelConfig, per_norm: int) -> int:
 
 # %% ../../chapters/04_architecture/05_transformer.ipynb #a7befc54
 def _feed_forward_sizes(config: ModelConfig) -> tuple[int, int]:
-    """Parameters of all feed-forward layers, and those with which one token is multiplied."""
+    """Parameters of all feed-forward layers, and those that one token meets."""
     D, ff, experts = config.width, _ff_width(config), config.experts
     matrices = 3 if config.feed_forward == "swiglu" else 2
 
@@ -154,6 +155,13 @@ FEED_FORWARDS: dict[str, Callable[[ModelConfig, int], nn.Module]] = {  # also gi
     "relu2": partial(_build_bent, squared_relu),
 }
 
+# %% ../../chapters/04_architecture/05_transformer.ipynb #9b5c94c8
+def _attend_within(config: ModelConfig, attend: Attend) -> Attend:
+    """The attention function, restricted to the model's window if it has one."""
+    if config.window is None:
+        return attend
+    return SlidingWindow(config.window, config.sinks, attend)
+
 # %% ../../chapters/04_architecture/05_transformer.ipynb #84085535
 def _build_multihead(
     config: ModelConfig, rotate: Rotate | None, attend: Attend
@@ -165,7 +173,7 @@ def _build_multihead(
         config.heads,
         config.kv_heads,
         rotate=rotate,
-        attend=attend,
+        attend=_attend_within(config, attend),
         qk_norm=norm if config.qk_norm else None,
         bias=config.bias,
         head_width=config.head_width,
@@ -287,8 +295,8 @@ class Block(nn.Module):
     ) -> Tensor:
         """Add what attention and feed-forward layer have to say to the residual stream.
 
-        `first` [B, T, D] is the state before the first block, and `values` [B, T, G * K] the
-        value embeddings, for models with these.
+        `first` [B, T, D] is the state before the first block, and `values`, of width G * K,
+        are the value embeddings, for models with these.
         """
         more = {}
         if self.extras is not None:

@@ -186,8 +186,9 @@ class RopeConfig:
         _one_of(self, scaling=("none", "linear", "ntk", "yarn", "llama3"))
         _at_least(self, 1, "trained_context")
         _positive(self, "slow", "fast")
-        if not 1 <= self.factor < math.inf:
-            raise ValueError(f"factor={self.factor!r}: give a finite number of at least 1")
+        _positive(self, "factor")
+        if self.factor < 1:
+            raise ValueError(f"factor={self.factor!r}: give a number of at least 1")
 
 # %% ../../chapters/00_preliminaries/01_settings.ipynb #1706695f
 @dataclass(frozen=True)

@@ -256,7 +256,7 @@ def test_tied_embeddings_are_saved_once():
     [
         ({"width": 250}, "width=250"),
         ({"kv_heads": 3}, "kv_heads=3"),
-        ({"width": 36}, "head width, 9"),
+        ({"width": 36}, "head_width=9"),
         ({"attention": "sparse"}, "attention='sparse'"),
         ({"layers": 0}, "layers=0"),
         ({"context": -1}, "context=-1"),
@@ -266,7 +266,7 @@ def test_tied_embeddings_are_saved_once():
         ({"ff_width": 0}, "ff_width=0"),
         ({"norm": "batch"}, "norm='batch'.*rms, layer"),
         ({"feed_forward": "relu"}, "feed_forward='relu'"),
-        ({"positions": "none"}, "positions='none'"),
+        ({"positions": "alibi"}, "positions='alibi'"),
         ({"rope_base": 1.0}, "rope_base=1.0"),
         ({"norm_eps": 0.0}, "norm_eps=0.0"),
         ({"init_std": float("nan")}, "init_std=nan"),
@@ -278,7 +278,7 @@ def test_impossible_shapes(fields, message):
 
 
 def test_odd_head_width_is_fine_without_rope():
-    assert ModelConfig(width=36, positions="learned").head_width == 9
+    assert ModelConfig(width=36, positions="learned").width == 36 and ModelConfig(width=36, positions="none").width == 36
 
 
 @pytest.mark.parametrize("positions", ["rope", "learned"])
@@ -437,7 +437,7 @@ class Slots:
     """A cache of fixed size: the filled part of it is handed out."""
 
     def __init__(self, config, B=2):
-        self.k, self.v = torch.zeros(2, B, config.heads, config.context, config.head_width)
+        self.k, self.v = torch.zeros(2, B, config.heads, config.context, config.width // config.heads)
         self.length = 0
 
     def __call__(self, k, v):

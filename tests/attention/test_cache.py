@@ -28,7 +28,7 @@ def build_model(**changes):
 
 def build_caches(model, batch, capacity=24, **options):
     config = model.config
-    shape = (batch, config.kv_heads or config.heads, capacity, config.head_width)
+    shape = (batch, config.kv_heads or config.heads, capacity, config.width // config.heads)
     return [KVCache(*shape, **options) for _ in range(config.layers)]
 
 
