@@ -39,6 +39,27 @@ def causal_mask(T: int, S: int, device: torch.device | str | None = None) -> Ten
         )
     return torch.ones(T, S, dtype=torch.bool, device=device).tril(S - T)
 
+# %% ../../chapters/03_attention/01_causal.ipynb #ecd74ff5
+def _visible_keys(q: Tensor, S: int, is_causal: bool, mask: Tensor | None) -> Tensor | None:
+    """Which of S keys each query may see, [..., T, S] or fewer dimensions; None means all.
+
+    Raises:
+        ValueError: if the mask is not boolean or has no shape for [..., T, S].
+    """
+    T = q.shape[-2]
+    causal = causal_mask(T, S, q.device) if is_causal else None
+    if mask is None:
+        return causal
+    scores = (*q.shape[:-2], T, S)
+    sizes = tuple(zip(reversed(mask.shape), reversed(scores)))
+    fits = mask.ndim <= q.ndim and all(given in (1, size) for given, size in sizes)
+    if not torch.compiler.is_compiling() and not (fits and mask.dtype == torch.bool):
+        raise ValueError(
+            f"mask {mask.dtype} {tuple(mask.shape)}: give a boolean one, True where a "
+            f"query may see a key, of shape {scores} or with 1 in place of a dimension"
+        )
+    return mask if causal is None else mask & causal
+
 # %% ../../chapters/03_attention/01_causal.ipynb #4654f2d1
 def _check_shapes(q: Tensor, k: Tensor, v: Tensor) -> None:
     """Refuse queries, keys and values that do not fit together.
@@ -64,12 +85,16 @@ def _check_shapes(q: Tensor, k: Tensor, v: Tensor) -> None:
         )
 
 # %% ../../chapters/03_attention/01_causal.ipynb #a8c7cc4a
-def attention(q: Tensor, k: Tensor, v: Tensor, is_causal: bool = True) -> Tensor:
+def attention(
+    q: Tensor, k: Tensor, v: Tensor, is_causal: bool = True, mask: Tensor | None = None
+) -> Tensor:
     """Average the values, weighted by how well each query matches each key.
 
     Shapes: q [..., T, K], k [..., S, K], v [..., S, K'] -> [..., T, K'], where the
     values may have a width K' of their own. The score matrix [..., T, S] is held in
-    memory, in the dtype of the queries.
+    memory, in the dtype of the queries. `mask` is boolean, [..., T, S] or with 1 in place
+    of a dimension, True where a query may see a key; the causal rule holds besides. A
+    query that sees no key gets zeros.
 
     Raises:
         ValueError: if the shapes do not fit, or if a causal T exceeds S.
@@ -78,23 +103,30 @@ def attention(q: Tensor, k: Tensor, v: Tensor, is_causal: bool = True) -> Tensor
     """
     _check_shapes(q, k, v)
     T, S, K = q.shape[-2], k.shape[-2], q.shape[-1]
+    visible, blind = _visible_keys(q, S, is_causal, mask), None
+    if mask is not None:
+        blind = ~visible.any(-1, keepdim=True)
+        visible = (visible | blind).expand(*q.shape[:-2], T, S)
     bias = q.new_zeros(1, 1, 1)
-    if is_causal:
-        hidden = ~causal_mask(T, S, q.device)
-        bias = q.new_zeros(1, T, S).masked_fill(hidden, -torch.inf)
+    if visible is not None:
+        hidden = ~visible.reshape(-1, T, S)
+        bias = q.new_zeros(hidden.shape).masked_fill(hidden, -torch.inf)
     rows, columns = q.reshape(-1, T, K), k.reshape(-1, S, K).mT
     scores = torch.baddbmm(bias, rows, columns, alpha=K**-0.5)
     mixed = torch.bmm(torch.softmax(scores, dim=-1), v.reshape(-1, S, v.shape[-1]))
-    return mixed.reshape(*q.shape[:-1], v.shape[-1])
+    mixed = mixed.reshape(*q.shape[:-1], v.shape[-1])
+    return mixed if blind is None else mixed.masked_fill(blind, 0)
 
 # %% ../../chapters/03_attention/01_causal.ipynb #bd205349
-def fused_attention(q: Tensor, k: Tensor, v: Tensor, is_causal: bool = True) -> Tensor:
+def fused_attention(
+    q: Tensor, k: Tensor, v: Tensor, is_causal: bool = True, mask: Tensor | None = None
+) -> Tensor:
     """`attention` by PyTorch's fused kernel, which never stores the score matrix.
 
-    Same shapes, alignment and errors as `attention`. PyTorch aligns its own causal mask
-    to the first key; where that differs, the mask of this book, [T, S] for all heads,
-    is passed instead. The kernel takes four dimensions, so other inputs are viewed as
-    four. On a CPU it needs K' = K: for another K' PyTorch stores the scores after all.
+    Same shapes, alignment, mask and errors as `attention`. PyTorch aligns its own causal
+    mask to the first key; where that differs, the mask of this book is passed instead. The
+    kernel takes four dimensions, so other inputs are viewed as four. On a CPU it needs
+    K' = K: for another K' PyTorch stores the scores after all.
 
     Raises:
         ValueError: if the shapes do not fit, or if a causal T exceeds S.
@@ -104,19 +136,28 @@ def fused_attention(q: Tensor, k: Tensor, v: Tensor, is_causal: bool = True) -> 
     """
     _check_shapes(q, k, v)
     T, S, leading = q.shape[-2], k.shape[-2], q.shape[:-2]
+    is_causal = is_causal and not (T == 1 and S > 1)  # a single query sees every key
+    aligned = is_causal and T == S and T > 0 and mask is None  # both readings agree
+    given, blind = None, None
+    if not aligned:
+        given = _visible_keys(q, S, is_causal, mask)
+    if mask is not None:
+        blind = ~given.any(-1, keepdim=True)
+        given = (given | blind).expand(*leading, T, S)
     if q.ndim != 4:
+        given = given if mask is None else given.reshape(1, -1, T, S)
         q, k, v = (x.reshape(1, -1, *x.shape[-2:]) for x in (q, k, v))
-    if is_causal and T == S and T > 0:  # where both readings of causal agree
+    if aligned:
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-    elif not is_causal or (T == 1 and S > 1):
-        mixed = F.scaled_dot_product_attention(q, k, v)
     else:
-        mask = causal_mask(T, S, q.device)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    return mixed.reshape(*leading, T, v.shape[-1])
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=given)
+    mixed = mixed.reshape(*leading, T, v.shape[-1])
+    return mixed if blind is None else mixed.masked_fill(blind, 0)
 
 # %% ../../chapters/03_attention/01_causal.ipynb #42400291
-def quickest_attention(q: Tensor, k: Tensor, v: Tensor, is_causal: bool = True) -> Tensor:
+def quickest_attention(
+    q: Tensor, k: Tensor, v: Tensor, is_causal: bool = True, mask: Tensor | None = None
+) -> Tensor:
     """`attention` or `fused_attention`, whichever is faster for these tensors.
 
     On a CPU in bfloat16 with at most 512 x 512 scores per head that is `attention`,
@@ -125,4 +166,4 @@ def quickest_attention(q: Tensor, k: Tensor, v: Tensor, is_causal: bool = True) 
     """
     few = q.shape[-2] * k.shape[-2] <= 512 * 512
     small = few and q.device.type == "cpu" and q.dtype == torch.bfloat16
-    return (attention if small else fused_attention)(q, k, v, is_causal)
+    return (attention if small else fused_attention)(q, k, v, is_causal, mask)

@@ -62,7 +62,7 @@ def repeat_heads(x: Tensor, repeats: int) -> Tensor:
     return x if repeats == 1 else x.repeat_interleave(repeats, dim=-3)
 
 # %% ../../chapters/03_attention/02_multihead.ipynb #4f6dcb11
-Attend = Callable[[Tensor, Tensor, Tensor, bool], Tensor]  # q, k, v, is_causal
+Attend = Callable[..., Tensor]  # q, k, v, is_causal and, if there is one, a mask
 Rotate = Callable[[Tensor, Tensor | None], Tensor]  # queries or keys, positions
 
 # %% ../../chapters/03_attention/02_multihead.ipynb #6c0d8f08
@@ -73,36 +73,60 @@ class KeyValueCache(Protocol):
     """
 
     length: int  # how many positions it holds
+    mask: Tensor | None  # True at keys that may be seen, for [B, 1, T, S]; may be missing
 
     def __call__(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Remember T more keys and values, and return those of all S positions."""
         ...
 
+# %% ../../chapters/03_attention/02_multihead.ipynb #f77f2ae7
+def _check_mask(mask: Tensor | None) -> None:
+    """Refuse a mask that differs between heads.
+
+    Raises:
+        ValueError: naming its shape.
+    """
+    if torch.compiler.is_compiling() or mask is None:
+        return
+    if mask.ndim > 2 and mask.shape[-3] != 1:
+        raise ValueError(
+            f"mask {tuple(mask.shape)}: give [T, S] or [B, 1, T, S], the same for all heads"
+        )
+
 # %% ../../chapters/03_attention/02_multihead.ipynb #98d13b39
 def attend_grouped(
-    q: Tensor, k: Tensor, v: Tensor, attend: Attend = quickest_attention
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    attend: Attend = quickest_attention,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Attention of H query heads over G key/value heads, merged; no copies for T = 1.
 
     Shapes: q [B, H, T, K], k and v [B, G, S, K] -> [B, T, H * K]. Query t of T sees the
-    keys 0 .. S - T + t. All S keys are taken to be real ones, without padding.
+    keys 0 .. S - T + t, of these only those where the boolean `mask`, [B, 1, T, S] or
+    with 1 in place of a dimension, is True.
 
     For T > 1, keys and values are copied to H heads, and `attend` is called with three
     [B, H, .., K] and True. For T = 1 it is called with q [B, G, H / G, K], whose rows
     are the heads of a group, with k and v as they are, and False: each row sees every
-    key. Whoever wants to hide keys, as a window does, removes them from k and v.
+    key. Where there is a mask, it is the fifth argument.
+
+    Raises:
+        ValueError: if G does not divide H, or if the mask has a dimension of heads.
 
     Source: Shazeer (2019), section 3; Ainslie et al. (2023), section 2.2.
     """
-    G = k.shape[-3]
+    G, masks = k.shape[-3], () if mask is None else (mask,)
     _check_heads(q.shape[-3], q.shape[-3], G)
+    _check_mask(mask)
     if q.shape[-2] == 1:
         rows = q.squeeze(-2).unflatten(-2, (G, -1))  # [B, H, 1, K] -> [B, G, H / G, K]
-        mixed = attend(rows, k, v, False)
+        mixed = attend(rows, k, v, False, *masks)
         return mixed.flatten(-3).unsqueeze(-2)  # [B, G, H / G, K] -> [B, 1, H * K]
     repeats = q.shape[-3] // G
     k, v = repeat_heads(k, repeats), repeat_heads(v, repeats)
-    return merge_heads(attend(q, k, v, True))
+    return merge_heads(attend(q, k, v, True, *masks))
 
 # %% ../../chapters/03_attention/02_multihead.ipynb #90ca5a32
 def _check_width(x: Tensor, width: int) -> None:
@@ -139,12 +163,15 @@ def next_positions(
 class MultiHeadAttention(nn.Module):
     """Causal attention of H query heads over G key/value heads, with projections.
 
-    Maps [B, T, D] to [B, T, D]. H = `heads` divides D = `width`; G = `kv_heads` divides
-    H, and None means H. `rotate(q_or_k, positions)` encodes positions into
-    [B, heads, T, K]; before it, the modules `qk_norm(K)` normalize queries and keys.
-    `attend(q, k, v, is_causal)` is called as `attend_grouped` states. `bias` gives all
-    four projections one. Without `positions`, tokens stand at 0 .. T - 1, or behind what
-    the cache holds.
+    Maps [B, T, D] to [B, T, D]. K = `head_width`, and None means D / H, where H = `heads`
+    divides D = `width`; G = `kv_heads` divides H, and None means H.
+    `rotate(q_or_k, positions)` encodes positions into [B, heads, T, K]; before it, the
+    modules `qk_norm(K)` normalize queries and keys. `attend` is called as
+    `attend_grouped` states. `bias` gives queries, keys and values one, `out_bias` the
+    output, and None means the same. Without `positions`, tokens stand at 0 .. T - 1, or
+    after what the cache holds. `mask` is boolean, [B, 1, T, S] or with 1 in place of a
+    dimension, True where a query may see a key; None means the mask of the cache, if it
+    has one.
 
     Raises:
         ValueError: if the head counts do not divide, if the input's width is not D, or if
@@ -163,21 +190,32 @@ class MultiHeadAttention(nn.Module):
         attend: Attend = quickest_attention,
         qk_norm: Callable[[int], nn.Module] | None = None,
         bias: bool = False,
+        out_bias: bool | None = None,
+        head_width: int | None = None,
     ):
         super().__init__()
         self.width, self.heads = width, heads
         self.kv_heads = heads if kv_heads is None else kv_heads
         self.rotate, self.attend = rotate, attend
-        _check_heads(width, heads, self.kv_heads)
-        K, linear = width // heads, partial(nn.Linear, bias=bias)
-        self.query, self.out = linear(width, width), linear(width, width)
+        K = head_width or width // max(heads, 1)
+        _check_heads(K * heads if head_width else width, heads, self.kv_heads)
+        linear, out_bias = (
+            partial(nn.Linear, bias=bias),
+            bias if out_bias is None else out_bias,
+        )
+        self.query = linear(width, heads * K)
+        self.out = nn.Linear(heads * K, width, out_bias)
         self.key, self.value = (linear(width, self.kv_heads * K) for _ in range(2))
         self.query_norm, self.key_norm = (
             qk_norm(K) if qk_norm else nn.Identity() for _ in range(2)
         )
 
     def forward(
-        self, x: Tensor, positions: Tensor | None = None, cache: KeyValueCache | None = None
+        self,
+        x: Tensor,
+        positions: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+        mask: Tensor | None = None,
     ) -> Tensor:
         """Attend from each of T positions to itself and what precedes it."""
         _check_width(x, self.width)
@@ -190,4 +228,5 @@ class MultiHeadAttention(nn.Module):
             q, k = self.rotate(q, positions), self.rotate(k, positions)
         if cache is not None:
             k, v = cache(k, v)
-        return self.out(attend_grouped(q, k, v, self.attend))
+            mask = getattr(cache, "mask", None) if mask is None else mask
+        return self.out(attend_grouped(q, k, v, self.attend, mask))
