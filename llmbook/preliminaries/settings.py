@@ -334,8 +334,12 @@ class SamplingConfig:
     repetition_penalty: float = 1.0  # above 1, tokens that have occurred are less likely
 
     def __post_init__(self):
-        if self.temperature != 0 or isinstance(self.temperature, bool):
-            _positive(self, "temperature")
+        number = isinstance(self.temperature, (int, float))
+        if not number or not 0 <= self.temperature < math.inf or self.temperature is True:
+            raise ValueError(
+                f"temperature={self.temperature!r}: give a finite number of at least 0, "
+                "where 0 takes the most probable token"
+            )
         _at_least(self, 1, "top_k")
         _positive(self, "top_p", "min_p", "repetition_penalty")
         for name, share in _given(self, "top_p", "min_p").items():
