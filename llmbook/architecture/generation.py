@@ -6,7 +6,7 @@
 __all__ = ['Generators', 'Decode', 'keep_top_k', 'keep_top_p', 'keep_min_p', 'penalize_repeats', 'sample_next', 'build_caches',
            'cut_at_stop', 'generate']
 
-# %% ../../chapters/04_architecture/06_generation.ipynb #091e07cb
+# %% ../../chapters/04_architecture/06_generation.ipynb #c5a78e47
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from ..attention.causal import softmax
 from ..preliminaries.settings import ModelConfig, SamplingConfig
 from torch import Tensor
 
-# %% ../../chapters/04_architecture/06_generation.ipynb #c033fae3
+# %% ../../chapters/04_architecture/06_generation.ipynb #dfab7bfd
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
     """Logits [..., V] with all but each row's k largest at minus infinity; ties stay.
 
@@ -33,7 +33,7 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
     kth = logits.topk(min(k, logits.shape[-1]), dim=-1).values[..., -1:]
     return logits.masked_fill(logits < kth, -torch.inf)
 
-# %% ../../chapters/04_architecture/06_generation.ipynb #8465f153
+# %% ../../chapters/04_architecture/06_generation.ipynb #2b474ac6
 def keep_top_p(logits: Tensor, p: float) -> Tensor:
     """Logits [..., V] with only the fewest most probable tokens that together reach p.
 
@@ -56,7 +56,7 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     drop[..., 0] = False
     return logits.masked_fill(drop.scatter(-1, order, drop), -torch.inf)
 
-# %% ../../chapters/04_architecture/06_generation.ipynb #3462d658
+# %% ../../chapters/04_architecture/06_generation.ipynb #95459713
 def keep_min_p(logits: Tensor, p: float) -> Tensor:
     """Logits [..., V] with only tokens at least p times as probable as the likeliest.
 
@@ -70,7 +70,7 @@ def keep_min_p(logits: Tensor, p: float) -> Tensor:
     floor = logits.amax(dim=-1, keepdim=True).float() + math.log(p)
     return logits.masked_fill(logits < floor, -torch.inf)
 
-# %% ../../chapters/04_architecture/06_generation.ipynb #95c57aae
+# %% ../../chapters/04_architecture/06_generation.ipynb #16699c3f
 def penalize_repeats(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
     """Logits [B, V] in which tokens `seen`, boolean [B, V], are less likely.
 
@@ -87,7 +87,7 @@ def penalize_repeats(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
     lowered = torch.where(logits < 0, logits * penalty, logits / penalty)
     return torch.where(seen, lowered, logits)
 
-# %% ../../chapters/04_architecture/06_generation.ipynb #59523d5a
+# %% ../../chapters/04_architecture/06_generation.ipynb #807d7084
 def _draw(logits: Tensor, uniform: Tensor) -> Tensor:
     """The tokens int64 [B] on whose steps `uniform`, float64 [B] below 1, arrives."""
     weights = (logits - logits.amax(dim=-1, keepdim=True)).exp()
@@ -96,14 +96,14 @@ def _draw(logits: Tensor, uniform: Tensor) -> Tensor:
     found = torch.searchsorted(reached, level, right=True).squeeze(-1)
     return found.clamp(max=logits.shape[-1] - 1)  # beyond it only if not a number
 
-# %% ../../chapters/04_architecture/06_generation.ipynb #97952249
+# %% ../../chapters/04_architecture/06_generation.ipynb #d2ebbbed
 def _divide(logits: Tensor, temperature: float) -> Tensor:
     """Logits [..., V] over a temperature, up to a constant, without overflow; float32."""
     logits = logits.float()
     below = logits - logits.amax(dim=-1, keepdim=True)
     return below / min(max(temperature, 1e-30), 1e30)
 
-# %% ../../chapters/04_architecture/06_generation.ipynb #e893039d
+# %% ../../chapters/04_architecture/06_generation.ipynb #790e21da
 def _choose(
     logits: Tensor,
     sampling: SamplingConfig,
@@ -124,7 +124,7 @@ def _choose(
         logits = keep_min_p(logits, sampling.min_p)
     return _draw(logits, uniform)
 
-# %% ../../chapters/04_architecture/06_generation.ipynb #954a33d6
+# %% ../../chapters/04_architecture/06_generation.ipynb #aeecb29a
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
 
@@ -145,7 +145,7 @@ def _uniform(rows: int, steps: int, generator: Generators, device) -> Tensor:
     single = [_uniform(1, steps, each, device) for each in generator]
     return torch.cat(single) if single else torch.empty(0, steps, device=device)
 
-# %% ../../chapters/04_architecture/06_generation.ipynb #f5d9e053
+# %% ../../chapters/04_architecture/06_generation.ipynb #f33ff922
 def _check_logits(logits: Tensor) -> None:
     """Refuse logits [B, V] of which a row has no finite largest entry.
 
@@ -158,7 +158,7 @@ def _check_logits(logits: Tensor) -> None:
             "the model has diverged, or every token is masked"
         )
 
-# %% ../../chapters/04_architecture/06_generation.ipynb #6879c430
+# %% ../../chapters/04_architecture/06_generation.ipynb #5e071a8f
 def sample_next(
     logits: Tensor,
     sampling: SamplingConfig = SamplingConfig(),
@@ -183,19 +183,13 @@ def sample_next(
         uniform = _uniform(len(logits), 1, generator, logits.device)[:, 0]
     return _choose(logits, sampling, uniform, seen)
 
-# %% ../../chapters/04_architecture/06_generation.ipynb #9255b3ba
+# %% ../../chapters/04_architecture/06_generation.ipynb #25378247
 def _window_start(length: int, context: int) -> int:
     """Where the window begins in which a text of `length` tokens is read."""
     half = max(1, context // 2)
     return max(0, -(-(length - context) // half) * half)
 
-# %% ../../chapters/04_architecture/06_generation.ipynb #1ad9bb3a
-def _cache_shape(config: ModelConfig, batch: int, capacity: int) -> tuple[int, ...]:
-    """The shape of the keys that a layer's cache has room for, [batch, G, capacity, K]."""
-    kv_heads = config.heads if config.kv_heads is None else config.kv_heads
-    return batch, kv_heads, capacity, config.head_width
-
-# %% ../../chapters/04_architecture/06_generation.ipynb #0b0b9767
+# %% ../../chapters/04_architecture/06_generation.ipynb #b53c73d1
 def build_caches(
     config: ModelConfig,
     batch: int,
@@ -207,15 +201,16 @@ def build_caches(
 
     Each holds two tensors [batch, G, capacity, K].
     """
-    shape = _cache_shape(config, batch, capacity)
+    kv_heads = config.heads if config.kv_heads is None else config.kv_heads
+    shape = (batch, kv_heads, capacity, config.head_width)
     return [KVCache(*shape, dtype=dtype, device=device) for _ in range(config.layers)]
 
-# %% ../../chapters/04_architecture/06_generation.ipynb #2a12a490
+# %% ../../chapters/04_architecture/06_generation.ipynb #c88bbf76
 def _last_logits(states: Tensor, output_weight: Tensor) -> Tensor:
     """Logits [B, V] after the last of T positions: a head for `Transformer.forward`."""
     return F.linear(states[:, -1], output_weight)
 
-# %% ../../chapters/04_architecture/06_generation.ipynb #09a5065e
+# %% ../../chapters/04_architecture/06_generation.ipynb #b55211f2
 def _align_right(prompts: Sequence[Tensor], room: int) -> tuple[Tensor, list[int]]:
     """Texts int64 [B, M + room] that end at column M, and the columns where they begin."""
     longest = max(map(len, prompts))
@@ -225,7 +220,7 @@ def _align_right(prompts: Sequence[Tensor], room: int) -> tuple[Tensor, list[int
         text[begin:longest] = prompt
     return texts, begins
 
-# %% ../../chapters/04_architecture/06_generation.ipynb #924f0323
+# %% ../../chapters/04_architecture/06_generation.ipynb #417397aa
 class _Reader:
     """Logits after texts [B, M] that end at one column, asked for column after column.
 
@@ -234,53 +229,44 @@ class _Reader:
 
     def __init__(self, model: Transformer, begins: list[int], last: int):
         self.model, self.begins, self.last = model, begins, last
-        self.caches = self.real = self.positions = None
+        self.caches = self.positions = None
 
-    def _build(self, capacity: int) -> list[KVCache]:
-        weight = next(self.model.parameters())
-        shape = (len(self.begins), capacity, weight.dtype, weight.device)
-        return build_caches(self.model.config, *shape)
-
-    def _open(self, end: int, device: torch.device) -> int:
+    def _open(self, end: int) -> int:
         """Take empty caches for the windows of all rows; the first column to be read."""
-        context = self.model.config.context
-        starts = [b + _window_start(end - b, context) for b in self.begins]
+        config, weight = self.model.config, next(self.model.parameters())
+        starts = [b + _window_start(end - b, config.context) for b in self.begins]
         first = min(starts)
-        self.caches = self.real = self.positions = None  # frees the old ones first
-        self.capacity = min(context, self.last - first)
-        self.caches = self._build(self.capacity)
+        capacity = min(config.context, self.last - first)
+        self.caches = self.positions = None  # frees the old ones first
+        shape = (len(starts), capacity, weight.dtype, weight.device)
+        self.caches = build_caches(config, *shape)
         if max(starts) > first:
-            columns = torch.arange(first, first + self.capacity, device=device)
-            offsets = columns - columns.new_tensor(starts).unsqueeze(1)
+            columns = torch.arange(first, first + capacity, device=weight.device)
+            offsets = columns - columns.new_tensor(starts).unsqueeze(1)  # [B, capacity]
             self.positions = offsets.clamp(min=0)
-            self.real = (offsets >= 0)[:, None, None]  # [B, S] -> [B, 1, 1, S]
+            for cache in self.caches:
+                cache.mask = (offsets >= 0)[:, None, None]  # [B, 1, 1, capacity]
         return first
 
     def __call__(self, texts: Tensor, end: int) -> Tensor:
         """Logits [B, V] of the tokens in column `end`."""
         start, positions = end - 1, None
         if self.caches is None or self.caches[0].length == self.model.config.context:
-            start = self._open(end, texts.device)
-        if self.real is not None:
+            start = self._open(end)
+        if self.positions is not None:
             held = self.caches[0].length
-            S = held + end - start
-            positions = self.positions[:, held:S]
-            for cache in self.caches:
-                cache.mask = self.real[..., :S]
+            positions = self.positions[:, held : held + end - start]
         return self.model(texts[:, start:end], positions, self.caches, _last_logits)
 
     def select(self, kept: list[int]) -> None:
-        """Go on with some of the rows, of which the caches' contents are copied."""
-        none = _cache_shape(self.model.config, len(self.begins), 0)
-        none = next(self.model.parameters()).new_empty(none)
+        """Go on with some of the rows."""
         self.begins = [self.begins[row] for row in kept]
-        for place, fresh in enumerate(self._build(self.capacity)):
-            fresh(*(held[kept] for held in self.caches[place](none, none)))
-            self.caches[place] = fresh
-        if self.real is not None:
-            self.real, self.positions = self.real[kept], self.positions[kept]
+        for cache in self.caches:
+            cache.select(kept)
+        if self.positions is not None:
+            self.positions = self.positions[kept]
 
-# %% ../../chapters/04_architecture/06_generation.ipynb #ca0e65c6
+# %% ../../chapters/04_architecture/06_generation.ipynb #a7df10ca
 Decode = Callable[[list[int]], str]  # of a tokenizer
 
 
@@ -308,13 +294,13 @@ class _Stops:
                     return n
         return None
 
-# %% ../../chapters/04_architecture/06_generation.ipynb #f97b3489
+# %% ../../chapters/04_architecture/06_generation.ipynb #a811c2b6
 def cut_at_stop(text: str, stop_strings: Sequence[str]) -> str:
     """What stands before the first of the stop strings, or all of the text."""
     places = [text.find(string) for string in stop_strings]
     return text[: min([place for place in places if place >= 0], default=len(text))]
 
-# %% ../../chapters/04_architecture/06_generation.ipynb #9138538f
+# %% ../../chapters/04_architecture/06_generation.ipynb #2af95836
 @dataclass
 class _Rows:
     """The rows that are being written: their numbers in the batch, texts and draws."""
@@ -331,7 +317,7 @@ class _Rows:
         tensors = (self.texts, self.uniform, self.seen)
         return _Rows(*lists, *(None if x is None else x[kept] for x in tensors))
 
-# %% ../../chapters/04_architecture/06_generation.ipynb #d11febfa
+# %% ../../chapters/04_architecture/06_generation.ipynb #0567e0cd
 def _start_rows(
     prompts: Sequence[Tensor],
     room: int,
@@ -350,7 +336,7 @@ def _start_rows(
             row[prompt] = True
     return _Rows(list(range(B)), begins, texts, uniform, seen)
 
-# %% ../../chapters/04_architecture/06_generation.ipynb #fbe81ac5
+# %% ../../chapters/04_architecture/06_generation.ipynb #446dc1ec
 def _collect(
     rows: _Rows, stops: _Stops, first: int, looked: int, end: int, done: dict[int, Tensor]
 ) -> list[int]:
@@ -367,7 +353,7 @@ def _collect(
             done[rows.numbers[row]] = rows.texts[row, rows.begins[row] : back + n]
     return kept
 
-# %% ../../chapters/04_architecture/06_generation.ipynb #219e5dc0
+# %% ../../chapters/04_architecture/06_generation.ipynb #8cf017ad
 def _write(
     model: Transformer, rows: _Rows, room: int, sampling: SamplingConfig, stops: _Stops
 ) -> dict[int, Tensor]:
@@ -398,7 +384,7 @@ def _write(
     texts = zip(rows.numbers, rows.begins, rows.texts, strict=True)
     return done | {number: text[begin:] for number, begin, text in texts}
 
-# %% ../../chapters/04_architecture/06_generation.ipynb #4d35a74f
+# %% ../../chapters/04_architecture/06_generation.ipynb #e6315af7
 def _check_prompts(
     prompts: Tensor | Sequence[Tensor], vocab_size: int, device: torch.device
 ) -> list[Tensor]:
@@ -423,7 +409,7 @@ def _check_prompts(
             )
     return [row.long() for row in rows]
 
-# %% ../../chapters/04_architecture/06_generation.ipynb #9fa109e9
+# %% ../../chapters/04_architecture/06_generation.ipynb #c88b3029
 def _check_stops(
     stop_ids: Collection[int], stop_strings: Sequence[str], decode: Decode | None
 ) -> _Stops:
@@ -440,7 +426,7 @@ def _check_stops(
         raise ValueError("stop_strings need decode: give the tokenizer's decode")
     return _Stops(frozenset(stop_ids), tuple(stop_strings), decode)
 
-# %% ../../chapters/04_architecture/06_generation.ipynb #dd81fc08
+# %% ../../chapters/04_architecture/06_generation.ipynb #9fc0d608
 def generate(
     model: Transformer,
     prompts: Tensor | Sequence[Tensor],
