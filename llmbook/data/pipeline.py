@@ -259,10 +259,15 @@ def _shown_progress(bar: tqdm, value: Callable[[], int], every: float = 0.2):
     """Set a bar to `value()` every so many seconds until the block ends."""
     done = threading.Event()
 
+    def draw(count: int) -> None:
+        bar.n = count
+        # `refresh` alone keeps tqdm's lock when nobody reads standard error any more
+        with contextlib.suppress(OSError), bar.get_lock():
+            bar.refresh(nolock=True)
+
     def watch() -> None:
         while not done.wait(every):
-            bar.n = max(bar.n, value())
-            bar.refresh()
+            draw(max(bar.n, value()))
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -271,8 +276,9 @@ def _shown_progress(bar: tqdm, value: Callable[[], int], every: float = 0.2):
     finally:
         done.set()
         thread.join()
-        bar.n = value()
-        bar.close()
+        draw(value())
+        with contextlib.suppress(OSError):
+            bar.close()
 
 # %% ../../chapters/01_data/11_pipeline.ipynb #27e93d68
 def _progress_of(

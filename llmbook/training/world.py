@@ -7,6 +7,7 @@ __all__ = ['WorldError', 'World', 'open_world', 'fork_world', 'distribute_model'
 
 # %% ../../chapters/05_training/05_world.ipynb #d56d351d
 import contextlib
+import ctypes
 import itertools
 import os
 import socket
@@ -116,6 +117,12 @@ def _failures_shared(store: Any, rank: int) -> Iterator[None]:
             raise WorldError(f"another process failed. {first}") from None
         raise
 
+# %% ../../chapters/05_training/05_world.ipynb #1ecbffdb
+def _keep_forever(objects: list) -> None:
+    """Raise the reference counts, so that no destructor runs before the process ends."""
+    for kept in objects:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
+
 # %% ../../chapters/05_training/05_world.ipynb #615e3711
 @contextlib.contextmanager
 def open_world(device: str = "cpu", minutes: float = 10) -> Iterator[World]:
@@ -141,6 +148,7 @@ def open_world(device: str = "cpu", minutes: float = 10) -> Iterator[World]:
         with _failures_shared(store, rank):
             shape = {"mesh_shape": (size,), "mesh_dim_names": ("data",)}
             mesh = dist.device_mesh.init_device_mesh(place.type, **shape)
+            _keep_forever([dist.group.WORLD, *mesh.get_all_groups()])
             yield World(rank, size, place, mesh, rank, size, store)
     finally:
         dist.destroy_process_group()

@@ -183,3 +183,18 @@ def test_who_waits_goes_on_when_the_first_is_killed_and_other_settings_are_refus
     os.set_blocking(second.stderr.fileno(), True)
     finish(second)
     assert result(out) == undisturbed
+
+
+def test_a_run_ends_although_nobody_reads_its_error_stream(source, undisturbed, tmp_path):
+    """tqdm keeps its lock when it cannot write; whoever shows the next bar would wait for it."""
+    reader, writer = os.pipe()
+    words = [str(word) for word in data(source, tmp_path / "out")]
+    process = subprocess.Popen([sys.executable, "-c", LIGHT, *words], stdout=subprocess.DEVNULL, stderr=writer)
+    os.close(writer)
+    assert os.read(reader, 1)
+    os.close(reader)
+    try:
+        status = process.wait(timeout=120)
+    finally:
+        process.kill()
+    assert status != 0 or result(tmp_path / "out") == undisturbed
