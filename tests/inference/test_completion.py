@@ -204,7 +204,9 @@ def test_impossible_options(wrong, words, tokenizer, model):
         complete_text(model, tokenizer, "x", **({"max_new_tokens": 3} | USUAL | wrong))
 
 
-@pytest.mark.parametrize("options", [{"temperature": 1e-40}, {"temperature": 1e300}, {"top_k": 10**9}, {"min_p": 1.0}, {"repetition_penalty": 9.0}])
+@pytest.mark.parametrize(
+    "options", [{"temperature": 1e-40}, {"temperature": 1e300}, {"top_k": 10**9}, {"min_p": 1.0}, {"repetition_penalty": 9.0}]
+)
 def test_options_at_their_bounds(options, tokenizer, model):
     assert complete_text(model, tokenizer, "def ", 5, SamplingConfig(**options), seed=2**64 - 1).startswith("def ")
 
