@@ -360,14 +360,14 @@ def _write(
     """Fill `room` columns of the rows; the finished texts by their numbers."""
     last = rows.texts.shape[1]
     first = looked = last - room
-    read, done, largest = _Reader(model, rows.begins, last), {}, 0.0
+    read, done, healthy = _Reader(model, rows.begins, last), {}, True
     stride = 1 if rows.texts.device.type == "cpu" else 16
     watch = bool(stops.ids or stops.strings)
     for end in range(first, last):
         logits = read(rows.texts, end)
         if end == first:
             _check_logits(logits)
-        largest = largest + logits.amax()  # stays finite if all of them are
+        healthy = logits.amax(dim=-1).isfinite().all() & healthy
         uniform = None if rows.uniform is None else rows.uniform[:, end - first]
         drawn = _choose(logits, sampling, uniform, rows.seen)
         rows.texts[:, end] = drawn
@@ -377,12 +377,14 @@ def _write(
             kept = _collect(rows, stops, first, looked, end + 1, done)
             looked = end + 1
             if not kept:
-                return done
+                break
             if len(kept) < len(rows.numbers):
                 rows = rows.select(kept)
                 read.select(kept)
+    if not healthy:
+        raise ValueError("later logits are not finite: the model has diverged")
     texts = zip(rows.numbers, rows.begins, rows.texts, strict=True)
-    return done | {number: text[begin:] for number, begin, text in texts}
+    return {number: text[begin:] for number, begin, text in texts} | done
 
 # %% ../../chapters/04_architecture/06_generation.ipynb #e6315af7
 def _check_prompts(

@@ -651,6 +651,13 @@ def test_a_model_that_has_diverged_is_named():
     for sampling in (GREEDY, SAMPLED):
         with pytest.raises(ValueError, match="the model has diverged"):
             generate(model, torch.tensor([[1, 2]]), 3, sampling)
+    model = build(positions="learned")
+    with torch.no_grad():
+        model.embedding.positions.weight[5] = torch.nan
+    for sampling in (GREEDY, SAMPLED):
+        assert len(generate(model, torch.tensor([[1, 2]]), 4, sampling)[0]) == 6
+        with pytest.raises(ValueError, match="later logits are not finite"):
+            generate(model, torch.tensor([[1, 2]]), 5, sampling)
 
 
 def test_caches_have_the_shape_of_the_model():
