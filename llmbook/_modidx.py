@@ -59,6 +59,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                             'llmbook/architecture/generation.py'),
                                                  'llmbook.architecture.generation._last_logits': ( '04_architecture/generation.html#_last_logits',
                                                                                                    'llmbook/architecture/generation.py'),
+                                                 'llmbook.architecture.generation._look_every': ( '04_architecture/generation.html#_look_every',
+                                                                                                  'llmbook/architecture/generation.py'),
                                                  'llmbook.architecture.generation._start_rows': ( '04_architecture/generation.html#_start_rows',
                                                                                                   'llmbook/architecture/generation.py'),
                                                  'llmbook.architecture.generation._uniform': ( '04_architecture/generation.html#_uniform',

@@ -354,6 +354,11 @@ def _collect(
     return kept
 
 # %% ../../chapters/04_architecture/06_generation.ipynb #8cf017ad
+def _look_every(device: torch.device) -> int:
+    """How many columns are written between two looks for stops."""
+    return 1 if device.type == "cpu" else 16
+
+# %% ../../chapters/04_architecture/06_generation.ipynb #da9c7455
 def _write(
     model: Transformer, rows: _Rows, room: int, sampling: SamplingConfig, stops: _Stops
 ) -> dict[int, Tensor]:
@@ -361,7 +366,7 @@ def _write(
     last = rows.texts.shape[1]
     first = looked = last - room
     read, done, healthy = _Reader(model, rows.begins, last), {}, True
-    stride = 1 if rows.texts.device.type == "cpu" else 16
+    stride = _look_every(rows.texts.device)
     watch = bool(stops.ids or stops.strings)
     for end in range(first, last):
         logits = read(rows.texts, end)

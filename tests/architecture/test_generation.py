@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from llmbook.architecture import generation
 from llmbook.architecture.generation import (
     _choose,
     _divide,
@@ -594,6 +595,16 @@ def test_stop_strings_are_found_where_they_first_end(model, strings):
         shown = cut_at_stop(spell(text[T:]), strings)
         assert spell(full[T:]).startswith(shown) and not any(string in shown for string in strings)
         assert len(text) == len(full) or shown != spell(text[T:])
+
+
+@pytest.mark.parametrize("every", [2, 7, 16, 1000])
+def test_looking_seldom_as_on_a_gpu_finds_the_same_stops(model, monkeypatch, every):
+    prompts = some_prompts(3, 1, 12, 20)
+    options = {"stop_ids": (5, 17), "stop_strings": ["abc", "cb"], "decode": spell}
+    expected = generate(model, prompts, 60, generator=[seeded(n) for n in range(4)], **options)
+    monkeypatch.setattr(generation, "_look_every", lambda device: every)
+    found = generate(model, prompts, 60, generator=[seeded(n) for n in range(4)], **options)
+    assert lists(found) == lists(expected) and len({len(text) for text in found}) > 1
 
 
 def test_stop_strings_across_the_bytes_of_a_character():
