@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['END_OF_TEXT', 'DEFAULT_SPECIAL_TOKENS', 'PRESETS', 'unkeyed', 'keyed', 'CorpusConfig', 'TokenizerConfig',
            'ShardConfig', 'RopeConfig', 'LatentConfig', 'ExpertConfig', 'ModelConfig', 'TrainConfig', 'Run',
-           'choose_preset']
+           'choose_preset', 'SamplingConfig']
 
 # %% ../../chapters/00_preliminaries/01_settings.ipynb #5674f475
 import math
@@ -413,3 +413,31 @@ def choose_preset(name: str) -> Run:
     if name not in PRESETS:
         raise ValueError(f"preset={name!r}: choose one of {', '.join(PRESETS)}")
     return PRESETS[name]
+
+# %% ../../chapters/00_preliminaries/01_settings.ipynb #0c0f6518
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How the next token is drawn; by default, from the model's own probabilities.
+
+    Raises:
+        ValueError: naming the field, its value and the fix.
+    """
+
+    temperature: float = 1.0  # divides the logits; 0 takes the most probable token
+    top_k: int | None = None  # keep the k most probable tokens; None for all
+    top_p: float | None = None  # keep the fewest that together reach this; None for all
+    min_p: float | None = None  # keep from this share of the largest on; None for all
+    repetition_penalty: float = 1.0  # above 1, tokens that have occurred are less likely
+
+    def __post_init__(self):
+        number = isinstance(self.temperature, (int, float))
+        if not number or not 0 <= self.temperature < math.inf or self.temperature is True:
+            raise ValueError(
+                f"temperature={self.temperature!r}: give a finite number of at least 0, "
+                "where 0 takes the most probable token"
+            )
+        _at_least(self, 1, "top_k")
+        _positive(self, "top_p", "min_p", "repetition_penalty")
+        for name, share in _given(self, "top_p", "min_p").items():
+            if share > 1:
+                raise ValueError(f"{name}={share!r}: give a number from 0 to 1, or None")

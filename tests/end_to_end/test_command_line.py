@@ -235,7 +235,7 @@ def test_words_are_told_from_options():
         "--foo",
         "-x",
     ]
-    assert _full_words("generate", ["--top_k=3", "--seed", "-1"], ways) == ["--top-k=3", "--seed", "-1"]
+    assert _full_words("generate", ["--top_k=3", "--seed", "-1"], ways) == ["--sampling.top-k=3", "--seed", "-1"]
     assert _value_of("--a", ["--a", "1", "--a=2", "b"]) == "2" and _value_of("--a", ["b"]) is None
     assert _nearest("--sede", ["--seed", "--top-k"]) == "; did you mean --seed?" and _nearest("zzz", ["seed"]) == ""
 

@@ -23,6 +23,7 @@ from llmbook.preliminaries.settings import (
     ModelConfig,
     RopeConfig,
     Run,
+    SamplingConfig,
     ShardConfig,
     TokenizerConfig,
     TrainConfig,
@@ -284,6 +285,11 @@ def wrong_values():
         (TrainConfig, "parallel", ["tp"]),
         (TrainConfig, "final_fraction", [-0.1, 1.1, NAN, INF]),
         (TrainConfig, "weight_decay", [-1, NAN, INF]),
+        (SamplingConfig, "temperature", [-1, -1e-9, NAN, INF, True, None, "1"]),
+        (SamplingConfig, "top_k", [0, -3, 2.5, True]),
+        (SamplingConfig, "top_p", [0, -0.1, 1.0001, 90, NAN, True]),
+        (SamplingConfig, "min_p", [0, -0.1, 1.0001, NAN, True]),
+        (SamplingConfig, "repetition_penalty", [0, -1, NAN, INF, None]),
     ]:
         yield from ((section, name, value) for value in values)
 
@@ -310,13 +316,15 @@ def test_an_impossible_value_is_one_line_with_field_value_and_way_out(section, n
         lambda: ShardConfig(50),
         lambda: TokenizerConfig(257, special_tokens=[END_OF_TEXT]),
         lambda: Run(model=ModelConfig(vocab_size=4096)),
+        lambda: SamplingConfig(temperature=0, top_k=1, top_p=1, min_p=1.0, repetition_penalty=0.5),
+        lambda: SamplingConfig(temperature=1e300, top_k=10**9, top_p=1e-9, min_p=1e-9),
     ],
 )
 def test_possible_values_at_the_border_are_accepted(fine):
     fine()
 
 
-@pytest.mark.parametrize("section", [*SECTIONS.values(), Run])
+@pytest.mark.parametrize("section", [*SECTIONS.values(), Run, SamplingConfig])
 def test_unknown_names_and_changes_in_place_are_refused(section):
     with pytest.raises(TypeError, match="no_such_setting"):
         section(no_such_setting=1)
