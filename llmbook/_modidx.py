@@ -295,6 +295,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                     'llmbook/architecture/transformer.py'),
                                                   'llmbook.architecture.transformer.build_caches': ( '04_architecture/transformer.html#build_caches',
                                                                                                      'llmbook/architecture/transformer.py'),
+                                                  'llmbook.architecture.transformer.count_operations': ( '04_architecture/transformer.html#count_operations',
+                                                                                                         'llmbook/architecture/transformer.py'),
                                                   'llmbook.architecture.transformer.count_parameters': ( '04_architecture/transformer.html#count_parameters',
                                                                                                          'llmbook/architecture/transformer.py'),
                                                   'llmbook.architecture.transformer.initialize_weights': ( '04_architecture/transformer.html#initialize_weights',
