@@ -21,12 +21,18 @@ from llmbook.preliminaries.settings import ExpertConfig, ModelConfig, RopeConfig
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
-SIZES = dict(vocab_size=97, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4)
-SIZES |= dict(max_position_embeddings=48, initializer_range=0.3, pad_token_id=None, eos_token_id=None, bos_token_id=None)
-LLAMA3 = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=16)
-YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=12)
-GPT2 = dict(vocab_size=97, n_positions=48, n_embd=32, n_layer=2, n_head=4, initializer_range=0.3)
-GPT2 |= dict(pad_token_id=None, eos_token_id=None, bos_token_id=None)
+SIZES = {"vocab_size": 97, "hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4}
+SIZES |= {"max_position_embeddings": 48, "initializer_range": 0.3, "pad_token_id": None, "eos_token_id": None, "bos_token_id": None}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 12}
+GPT2 = {"vocab_size": 97, "n_positions": 48, "n_embd": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.3}
+GPT2 |= {"pad_token_id": None, "eos_token_id": None, "bos_token_id": None}
 
 
 def llama(**changes):
@@ -41,7 +47,7 @@ SHAPES = {
     "llama tied, one key head": llama(num_key_value_heads=1, tie_word_embeddings=True),
     "llama with biases": llama(num_key_value_heads=2, attention_bias=True, mlp_bias=True),
     "llama wide heads": llama(head_dim=16),
-    "llama linear": llama(rope_parameters=dict(rope_theta=1e4, rope_type="linear", factor=4.0)),
+    "llama linear": llama(rope_parameters={"rope_theta": 1e4, "rope_type": "linear", "factor": 4.0}),
     "llama 3.1": llama(num_key_value_heads=2, rms_norm_eps=1e-5, rope_parameters=dict(rope_theta=5e5, **LLAMA3)),
     "llama yarn": llama(rope_parameters=dict(rope_theta=1e4, **YARN)),
     "llama yarn with bounds": llama(rope_parameters=dict(rope_theta=1e4, beta_fast=16.0, beta_slow=2.0, **YARN)),
