@@ -54,7 +54,7 @@ class CountModel(nn.Module):
 
     def forward(self, ids, positions=None, caches=None, head=None):
         if caches:  # where it remembers the ids themselves
-            marks = ids[:, None, :, None].expand(-1, self.config.heads, -1, self.(config.width // config.heads)).float()
+            marks = ids[:, None, :, None].expand(-1, self.config.heads, -1, self.config.width // self.config.heads).float()
             ids = caches[0](marks, marks)[0][:, 0, :, 0].long()
         known = torch.zeros(*ids.shape, self.config.vocab_size)
         for row, sequence in zip(known, ids.tolist()):
