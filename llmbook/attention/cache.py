@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['check_entries', 'KVCache', 'kv_cache_bytes']
 
-# %% ../../chapters/03_attention/06_cache.ipynb #9c4b7bc2
+# %% ../../chapters/03_attention/06_cache.ipynb #c1185210
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-# %% ../../chapters/03_attention/06_cache.ipynb #3489513f
+# %% ../../chapters/03_attention/06_cache.ipynb #7e683623
 def _check_entry(name: str, x: Tensor, buffer: Tensor) -> None:
     """Refuse keys or values that do not fit into the memory kept for them.
 
@@ -35,7 +35,7 @@ def _check_entry(name: str, x: Tensor, buffer: Tensor) -> None:
             "model under torch.no_grad(), or train on whole sequences without a cache"
         )
 
-# %% ../../chapters/03_attention/06_cache.ipynb #da7c0049
+# %% ../../chapters/03_attention/06_cache.ipynb #bd516484
 def check_entries(k: Tensor, v: Tensor, keys: Tensor, values: Tensor) -> None:
     """Refuse keys or values that do not fit into memories [B, G, C, K] and [B, G, C, K'].
 
@@ -51,7 +51,7 @@ def check_entries(k: Tensor, v: Tensor, keys: Tensor, values: Tensor) -> None:
             f"{k.shape[-2]} keys and {v.shape[-2]} values: give one value per key"
         )
 
-# %% ../../chapters/03_attention/06_cache.ipynb #c2a967d4
+# %% ../../chapters/03_attention/06_cache.ipynb #a832fe06
 def _check_room(length: int, T: int, capacity: int) -> None:
     """Refuse more positions than there is room for.
 
@@ -64,7 +64,7 @@ def _check_room(length: int, T: int, capacity: int) -> None:
             f"cache with a capacity of at least {length + T}, or truncate it"
         )
 
-# %% ../../chapters/03_attention/06_cache.ipynb #a3af22e8
+# %% ../../chapters/03_attention/06_cache.ipynb #1e5d5a1a
 def _padding_mask(padding: Tensor, batch: int, capacity: int) -> Tensor:
     """Which positions lie after the padding of their row: int64 [B] -> bool [B, 1, 1, C].
 
@@ -82,7 +82,7 @@ def _padding_mask(padding: Tensor, batch: int, capacity: int) -> Tensor:
     places = torch.arange(capacity, device=padding.device)
     return places >= padding[:, None, None, None]
 
-# %% ../../chapters/03_attention/06_cache.ipynb #71fc89bf
+# %% ../../chapters/03_attention/06_cache.ipynb #200d7656
 def _next_places(mask: Tensor | None, length: int, T: int, device: torch.device) -> Tensor:
     """Positions of the next T tokens, int64 [T]; with a mask [B, 1, 1, C], [B, T].
 
@@ -93,7 +93,7 @@ def _next_places(mask: Tensor | None, length: int, T: int, device: torch.device)
     counts = mask[:, 0, 0, : length + T].cumsum(-1)  # [B, S + T]
     return (counts[:, length:] - 1).clamp(min=0)
 
-# %% ../../chapters/03_attention/06_cache.ipynb #e9dd16d1
+# %% ../../chapters/03_attention/06_cache.ipynb #4ab9c333
 def _row_indices(rows: Tensor | Sequence[int], batch: int, device: torch.device) -> Tensor:
     """Which rows to keep, as int64 [B']; a boolean [B] is True at those.
 
@@ -116,7 +116,7 @@ def _row_indices(rows: Tensor | Sequence[int], batch: int, device: torch.device)
                 raise ValueError(f"row {row}: this cache has rows 0 .. {batch - 1}")
     return rows.long()
 
-# %% ../../chapters/03_attention/06_cache.ipynb #710e7276
+# %% ../../chapters/03_attention/06_cache.ipynb #82506a4e
 def _allocate(
     sizes: tuple[int, ...], dtype: torch.dtype | None, device: torch.device | str | None
 ) -> tuple[Tensor, Tensor]:
@@ -133,7 +133,7 @@ def _allocate(
             for width in sizes[3:]
         )
 
-# %% ../../chapters/03_attention/06_cache.ipynb #6531b448
+# %% ../../chapters/03_attention/06_cache.ipynb #f5c5d283
 @torch.inference_mode(False)
 def _take_rows(memory: Tensor, rows: Tensor, length: int) -> Tensor:
     """Rows [B'] of a memory [B, G, C, K], of which `length` positions are copied."""
@@ -143,7 +143,7 @@ def _take_rows(memory: Tensor, rows: Tensor, length: int) -> Tensor:
     memory[:, :, :length] = chosen
     return memory
 
-# %% ../../chapters/03_attention/06_cache.ipynb #669b2991
+# %% ../../chapters/03_attention/06_cache.ipynb #02326111
 class KVCache:
     """Keys and values of one layer, in memory that is allocated once: [B, G, C, K] each.
 
@@ -222,7 +222,7 @@ class KVCache:
         if self._mask is not None and len(self._mask) > 1:
             self._mask = self._mask[rows]
 
-# %% ../../chapters/03_attention/06_cache.ipynb #86206346
+# %% ../../chapters/03_attention/06_cache.ipynb #87b19071
 def kv_cache_bytes(
     layers: int,
     kv_heads: int,

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['window_mask', 'strided_mask', 'SlidingWindow', 'WindowCache']
 
-# %% ../../chapters/03_attention/07_sparse.ipynb #037b7071
+# %% ../../chapters/03_attention/07_sparse.ipynb #f6d365b5
 from collections.abc import Sequence
 
 import torch
@@ -14,7 +14,7 @@ from .causal import causal_mask, quickest_attention
 from .multihead import Attend
 from torch import Tensor
 
-# %% ../../chapters/03_attention/07_sparse.ipynb #b7dfdc76
+# %% ../../chapters/03_attention/07_sparse.ipynb #87849eb3
 def _check_window(window: int, sinks: int) -> None:
     """Refuse a window or a number of sinks that hides everything or makes no sense.
 
@@ -28,7 +28,7 @@ def _check_window(window: int, sinks: int) -> None:
     if sinks < 0:
         raise ValueError(f"sinks={sinks}: give the number of first tokens kept, 0 or more")
 
-# %% ../../chapters/03_attention/07_sparse.ipynb #d3af585a
+# %% ../../chapters/03_attention/07_sparse.ipynb #975fb0f0
 def window_mask(
     T: int,
     S: int,
@@ -51,7 +51,7 @@ def window_mask(
     near[:, :sinks] = causal[:, :sinks]
     return near
 
-# %% ../../chapters/03_attention/07_sparse.ipynb #657604a9
+# %% ../../chapters/03_attention/07_sparse.ipynb #ec15b2be
 def strided_mask(
     T: int, S: int, stride: int, device: torch.device | str | None = None
 ) -> Tensor:
@@ -72,7 +72,7 @@ def strided_mask(
     distance = queries[:, None] - torch.arange(S, device=device)
     return causal & ((distance < stride) | (distance % stride == 0))
 
-# %% ../../chapters/03_attention/07_sparse.ipynb #6b9faaef
+# %% ../../chapters/03_attention/07_sparse.ipynb #7936ebcc
 def _block_keys(
     T: int, S: int, window: int, sinks: int, block: int, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -91,7 +91,7 @@ def _block_keys(
     in_window[:, :, :sinks] = True
     return queries, keys.clamp(0, S - 1), in_window & (distance >= 0)
 
-# %% ../../chapters/03_attention/07_sparse.ipynb #762baf4d
+# %% ../../chapters/03_attention/07_sparse.ipynb #0963621e
 def _check_fit(mask: Tensor, q: Tensor, S: int) -> None:
     """Refuse a mask that is not boolean or does not broadcast to [..., T, S].
 
@@ -109,7 +109,7 @@ def _check_fit(mask: Tensor, q: Tensor, S: int) -> None:
             f"query may see a key, of shape {scores} or with 1 in place of a dimension"
         )
 
-# %% ../../chapters/03_attention/07_sparse.ipynb #67cf2915
+# %% ../../chapters/03_attention/07_sparse.ipynb #1311f3ff
 def _block_mask(mask: Tensor, q: Tensor, S: int, queries: Tensor, keys: Tensor) -> Tensor:
     """A mask for [..., T, S], cut into blocks: [1 or the product of .., N, Q, J]."""
     mask = torch.atleast_2d(mask)
@@ -119,7 +119,7 @@ def _block_mask(mask: Tensor, q: Tensor, S: int, queries: Tensor, keys: Tensor) 
         cut = cut.expand(*q.shape[:-2], *cut.shape[-3:])
     return cut.reshape(-1, *cut.shape[-3:])
 
-# %% ../../chapters/03_attention/07_sparse.ipynb #74934376
+# %% ../../chapters/03_attention/07_sparse.ipynb #edf50924
 def _banded(
     q: Tensor,
     k: Tensor,
@@ -145,7 +145,7 @@ def _banded(
     mixed = mixed.flatten(-3, -2)[:, :T]  # [B H, N, Q, K'] -> [B H, T, K']
     return mixed.reshape(*q.shape[:-1], v.shape[-1])
 
-# %% ../../chapters/03_attention/07_sparse.ipynb #e11640d1
+# %% ../../chapters/03_attention/07_sparse.ipynb #e3b74266
 def _nearest(x: Tensor, dim: int, window: int, sinks: int) -> Tensor:
     """The first `sinks` and last `window` entries of x along a dimension."""
     S = x.shape[dim]
@@ -154,7 +154,7 @@ def _nearest(x: Tensor, dim: int, window: int, sinks: int) -> Tensor:
     near = x.narrow(dim, S - window, window)
     return torch.cat([x.narrow(dim, 0, sinks), near], dim) if sinks else near
 
-# %% ../../chapters/03_attention/07_sparse.ipynb #b1d64936
+# %% ../../chapters/03_attention/07_sparse.ipynb #30bd4ce9
 class SlidingWindow:
     """Attention to the `window` newest keys up to each query, and to the first `sinks`.
 
@@ -202,12 +202,12 @@ class SlidingWindow:
         near = window_mask(T, S, *limits, device=q.device)
         return self.attend(q, k, v, True, near if mask is None else near & mask)
 
-# %% ../../chapters/03_attention/07_sparse.ipynb #cb2d6a79
+# %% ../../chapters/03_attention/07_sparse.ipynb #29159c2b
 def _slots(places: Tensor, window: int, sinks: int) -> Tensor:
     """Where positions, int64 [n], lie in a rolling memory of `sinks` + `window` slots."""
     return torch.where(places < sinks, places, sinks + (places - sinks) % window)
 
-# %% ../../chapters/03_attention/07_sparse.ipynb #2be1e634
+# %% ../../chapters/03_attention/07_sparse.ipynb #948c47dd
 def _read_and_roll(
     memory: Tensor, new: Tensor, start: int, window: int, sinks: int
 ) -> Tensor:
@@ -226,7 +226,7 @@ def _read_and_roll(
     memory[:, :, _slots(places, window, sinks)] = new[:, :, places - start]
     return seen
 
-# %% ../../chapters/03_attention/07_sparse.ipynb #0190f1d2
+# %% ../../chapters/03_attention/07_sparse.ipynb #28a83251
 class WindowCache:
     """The sinks and the window of one layer: a rolling memory [B, G, sinks + W, K] each.
 
