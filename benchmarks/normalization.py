@@ -13,7 +13,7 @@ import argparse
 import torch
 import torch.nn.functional as F
 from record import machine, paired, write_record
-from small_training import KeptRuns, interval, texts, train_small
+from small_training import KeptRuns, interval, texts, train_small, unigram_bits
 from torch import Tensor, nn
 
 from llmbook.architecture.normalization import layer_norm, rms_norm
@@ -119,6 +119,7 @@ def main() -> None:
     options = parser.parse_args()
     (train, held_out), kept = texts(), KeptRuns("normalization")
     record = machine("cpu") | {"text": "stdlib, 512 tokens", "race": {"layers": DEEP.layers, "width": DEEP.width, **RACE}}
+    record["race"]["unigram_bits_per_byte"] = unigram_bits(train, held_out)
     record["race"] |= race(options.seeds, train, held_out, kept)
     record["norms"] = {**SHALLOW, **NORM_RACE} | compare_norms(options.norm_seeds, train, held_out, kept)
     record["cost"] = {"ratios": "lower quartile, median, upper quartile", "cases": time_norms(options.rounds)}
