@@ -266,8 +266,8 @@ def _check_model(config: "ModelConfig") -> None:
     for name in ("window", "qk_gain", "value_embeddings", "bias"):
         if config.attention == "latent" and getattr(config, name):
             raise ValueError(
-                f"{name}={getattr(config, name)!r}: latent attention has none, leave it out "
-                "or choose attention='multihead'"
+                f"{name}={getattr(config, name)!r}: latent attention has none, leave it "
+                "out or choose attention='multihead'"
             )
 
 # %% ../../chapters/00_preliminaries/01_settings.ipynb #d89e8cb5
