@@ -133,6 +133,15 @@ def test_law1_fails_on_a_notebook_that_exports_nothing(good, book_of):
     only(laws.law1_modules(book_of(good)), "exports nothing", "does not exist")
 
 
+def test_law1_a_notebook_numbered_00_has_no_module_and_exports_nothing(good, book_of):
+    good["chapters/02_second/00_page.ipynb"] = [code("from llmbook.second.user import x"), code("1 + 1")]
+    toc = TOC.replace("  - file: chapters/02_second/01_user\n", "  - file: chapters/02_second/00_page\n  - file: chapters/02_second/01_user\n")
+    only(laws.law1_modules(book_of(good, toc)))
+    only(laws.law2_order(book_of(good, toc)))
+    good["chapters/02_second/00_page.ipynb"][0] = code("#| export\nx = 1")
+    only(laws.law1_modules(book_of(good, toc)), "numbered 00 exports nothing")
+
+
 def test_law1_fails_on_a_module_without_notebook(good, book_of):
     book = book_of(good, export=True)
     (book.root / "llmbook" / "first" / "stray.py").write_text("x = 1\n")
