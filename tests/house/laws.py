@@ -230,7 +230,8 @@ def law2_order(book: Book) -> list[str]:
             found.append(f"_toc.yml: {entry} does not exist; write it or remove the line")
     for entry in sorted({entry for entry in book.toc if book.toc.count(entry) > 1}):
         found.append(f"_toc.yml: {entry} is listed twice; keep one")
-    place = {notebook.module: book.order[notebook.path] for notebook in book.notebooks if notebook.path in book.order}
+    exporting = [notebook for notebook in book.notebooks if toc.exports(notebook.path)]
+    place = {notebook.module: book.order[notebook.path] for notebook in exporting if notebook.path in book.order}
     known = {notebook.module for notebook in book.notebooks}
     for notebook in book.notebooks:
         found += _broken_cells(notebook)
@@ -249,7 +250,7 @@ def law2_order(book: Book) -> list[str]:
                 elif module not in place:
                     found.append(f"{notebook.at(cell)}: imports llmbook.{module}, which no notebook of _toc.yml exports")
                 elif not toc.exports(notebook.path):
-                    pass  # nothing can depend on it, so it may show what comes later
+                    continue  # nothing can depend on it, so it may show what comes later
                 elif notebook.path in book.order and place[module] >= book.order[notebook.path]:
                     found.append(
                         f"{notebook.at(cell)}: imports llmbook.{module}, whose notebook stands later in _toc.yml; move one of "
