@@ -229,12 +229,15 @@ class ExpertConfig:
     renormalize: bool = True  # weights of a token's experts sum to 1
     scale: float = 1.0  # of the weighted sum
     capacity_factor: float | None = None  # an expert's room over its even share; None: all
+    balance: float = 0.01  # factor of the load-balancing loss; 0 leaves it out
 
     def __post_init__(self):
         _one_of(self, scoring=("softmax", "sigmoid"))
         _at_least(self, 0, "count", "shared", "dense_layers")
         _at_least(self, 1, "per_token", "width")
         _positive(self, "scale", "capacity_factor")
+        if not 0 <= self.balance < math.inf:
+            raise ValueError(f"balance={self.balance!r}: give a finite number from 0 on")
         if self.count and self.per_token > self.count:
             raise ValueError(f"per_token={self.per_token}: give at most count={self.count}")
 

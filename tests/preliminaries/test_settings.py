@@ -98,6 +98,7 @@ DEFAULTS = {
         "renormalize": True,
         "scale": 1.0,
         "capacity_factor": None,
+        "balance": 0.01,
     },
     "training": {
         "steps": 500,
@@ -273,6 +274,7 @@ def wrong_values():
         (ExpertConfig, "shared", [-1]),
         (ExpertConfig, "dense_layers", [-1]),
         (ExpertConfig, "scoring", ["tanh"]),
+        (ExpertConfig, "balance", [-1.0, NAN, INF]),
         (ModelConfig, "norm", ["batch"]),
         (ModelConfig, "feed_forward", ["relu"]),
         (ModelConfig, "positions", ["alibi"]),
