@@ -233,7 +233,7 @@ def _build_feed_forward(config: ModelConfig, layer: int) -> nn.Module:
     experts, build = config.experts, FEED_FORWARDS[config.feed_forward]
     if not experts.count or layer < experts.dense_layers:
         return build(config, _ff_width(config))
-    return ExpertLayer(
+    layer = ExpertLayer(
         config.width,
         experts.width or _ff_width(config),
         experts.count,
@@ -245,6 +245,8 @@ def _build_feed_forward(config: ModelConfig, layer: int) -> nn.Module:
         capacity_factor=experts.capacity_factor,
         build_expert=lambda _, F: build(config, F),
     )
+    mark_table(layer.router)  # a row per expert, not a map between features
+    return layer
 
 # %% ../../chapters/04_architecture/05_transformer.ipynb #58801c6b
 def _has_extras(config: ModelConfig) -> bool:

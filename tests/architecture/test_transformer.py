@@ -725,3 +725,11 @@ def test_caches_of_another_number_are_refused():
     model, ids = variant("n-grams"), torch.zeros(1, 4, dtype=torch.int64)
     with pytest.raises(ValueError, match="3 caches for 4 layers"):
         model(ids, caches=build_caches(model.config, 1, 8)[:-1])
+
+
+def test_routers_are_tables_to_the_optimizers():
+    model = variant("experts")
+    assert {name for name, module in model.named_modules() if getattr(module, "parameter_group", "") == "tables"} == {
+        "embedding.tokens",
+        *(f"blocks.{layer}.feed_forward.router" for layer in range(3)),
+    }
