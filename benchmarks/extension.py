@@ -40,7 +40,8 @@ from llmbook.training.world import World
 
 SHORT, FACTOR = 128, 4
 LONG = FACTOR * SHORT
-STEP_TOKENS, STEPS, TUNING_STEPS, TUNING_RATE = 2048, 600, 30, 1e-3
+STEP_TOKENS, STEPS = 2048, 600
+TUNING_STEPS, TUNING_WARMUP, TUNING_RATE = 60, 10, 3e-4
 PER_DOCUMENT, BIN = 12, 32  # windows of a document that are read, at most; tokens whose losses are averaged
 
 
@@ -123,20 +124,22 @@ def moving_window(model: Transformer, rows: Tensor) -> list[float]:
 
 
 def tuned(model: Transformer, tokens: np.ndarray, seed: int) -> Transformer:
-    """The model after TUNING_STEPS steps on windows of LONG tokens."""
-    windows = TokenWindows(tokens, LONG, STEP_TOKENS // LONG, seed=1000 + seed)
+    """The model after TUNING_STEPS more steps on windows of its context."""
+    context, device = model.config.context, model.output_weight.device
+    windows = TokenWindows(tokens, context, STEP_TOKENS // context, seed=1000 + seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=TUNING_RATE, betas=(0.9, 0.95), weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / TUNING_STEPS)
-    device = model.output_weight.device
+    model.train()
     for step in range(TUNING_STEPS):
+        share = min(1, (step + 1) / TUNING_WARMUP) * (1 - step / TUNING_STEPS)
+        for group in optimizer.param_groups:
+            group["lr"] = TUNING_RATE * share
         ids, targets = (part.to(device) for part in windows.batch(step))
         loss = F.cross_entropy(model(ids).flatten(0, 1), targets.flatten())
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        schedule.step()
-    return model
+    return model.eval()
 
 
 def measure(short: Transformer, long: Transformer, shards: Artifact, seed: int) -> list[dict]:
@@ -148,8 +151,8 @@ def measure(short: Transformer, long: Transformer, shards: Artifact, seed: int) 
     for name, rule in rules().items():
         model = stretched(short, *rule)
         rows.append((name, "none", by_position(token_losses(model.eval(), windows))))
-        model = tuned(model.train(), train.tokens, seed)
-        rows.append((name, "tuned", by_position(token_losses(model.eval(), windows))))
+        rows.append((name, "tuned", by_position(token_losses(tuned(model, train.tokens, seed), windows))))
+    rows.append(("moving window", "tuned", moving_window(tuned(short, train.tokens, seed), windows)))
     return [{"seed": seed, "reader": name, "tuning": tuning, "nats": nats} for name, tuning, nats in rows]
 
 
@@ -162,7 +165,11 @@ def measured(workspace: Workspace, seed: int, device: str) -> list[dict]:
         short, long = (load_model(model.path, device) for model in inputs[1:])
         write_atomic(folder / "rows.json", json.dumps(measure(short, long, shards, seed)))
 
-    settings = {"rules": list(rules()), "tuning": [TUNING_STEPS, STEP_TOKENS, TUNING_RATE], "read": [PER_DOCUMENT, BIN]}
+    settings = {
+        "rules": list(rules()),
+        "tuning": [TUNING_STEPS, TUNING_WARMUP, STEP_TOKENS, TUNING_RATE],
+        "read": [PER_DOCUMENT, BIN],
+    }
     return json.loads(workspace.build("extension", settings, builder, inputs).file("rows.json").read_text())
 
 
