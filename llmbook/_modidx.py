@@ -1372,6 +1372,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                 'llmbook/end_to_end/command_line.py'),
                                                  'llmbook.end_to_end.command_line._sentence': ( '09_end_to_end/command_line.html#_sentence',
                                                                                                 'llmbook/end_to_end/command_line.py'),
+                                                 'llmbook.end_to_end.command_line._settings': ( '09_end_to_end/command_line.html#_settings',
+                                                                                                'llmbook/end_to_end/command_line.py'),
                                                  'llmbook.end_to_end.command_line._spellings': ( '09_end_to_end/command_line.html#_spellings',
                                                                                                  'llmbook/end_to_end/command_line.py'),
                                                  'llmbook.end_to_end.command_line._takes_preset': ( '09_end_to_end/command_line.html#_takes_preset',

@@ -300,7 +300,7 @@ class ModelConfig:
     sinks: int = 0  # first tokens that stay visible beside the window
     norm: Literal["rms", "layer"] = "rms"  # of the inputs of attention and feed-forward
     norm_place: Literal["pre", "post"] = "pre"  # before each part, or after its addition
-    feed_forward: Literal["swiglu", "gelu", "gelu_exact", "relu2"] = "swiglu"
+    feed_forward: Literal["swiglu", "gelu", "gelu_exact", "relu2"] = "swiglu"  # its kind
     experts: ExpertConfig = ExpertConfig()  # in place of one feed-forward layer
     positions: Literal["rope", "learned", "none"] = "rope"  # rotary, or a learned table
     bias: bool = False  # of all linear maps but the output
