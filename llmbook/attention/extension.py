@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['interpolate_frequencies', 'ntk_frequencies', 'interpolate_slow_frequencies', 'yarn_frequencies', 'yarn_scale']
 
-# %% ../../chapters/03_attention/05_extension.ipynb #459b9bbb
+# %% ../../chapters/03_attention/05_extension.ipynb #17a426cc
 import math
 
 import torch
 from torch import Tensor
 
-# %% ../../chapters/03_attention/05_extension.ipynb #8f4d708c
+# %% ../../chapters/03_attention/05_extension.ipynb #25868edd
 def _check_factor(factor: float) -> None:
     """Refuse a factor that does not lengthen.
 
@@ -21,7 +21,7 @@ def _check_factor(factor: float) -> None:
     if not 1 <= factor < torch.inf:
         raise ValueError(f"factor {factor}: a context grows by a factor of at least 1")
 
-# %% ../../chapters/03_attention/05_extension.ipynb #b0e682ae
+# %% ../../chapters/03_attention/05_extension.ipynb #ab0ba0bb
 def interpolate_frequencies(frequencies: Tensor, factor: float) -> Tensor:
     """Slow all pairs down by `factor`, for a context that is longer by it.
 
@@ -35,7 +35,7 @@ def interpolate_frequencies(frequencies: Tensor, factor: float) -> Tensor:
     _check_factor(factor)
     return frequencies / factor
 
-# %% ../../chapters/03_attention/05_extension.ipynb #67aeb5ac
+# %% ../../chapters/03_attention/05_extension.ipynb #56f5ea8b
 def _pair_count(frequencies: Tensor) -> int:
     """How many pairs there are, at least two.
 
@@ -49,7 +49,7 @@ def _pair_count(frequencies: Tensor) -> int:
         )
     return len(frequencies)
 
-# %% ../../chapters/03_attention/05_extension.ipynb #b2cd81c7
+# %% ../../chapters/03_attention/05_extension.ipynb #eb2e8003
 def ntk_frequencies(frequencies: Tensor, factor: float) -> Tensor:
     """Slow the slowest pair by `factor`, the fastest not at all, those between smoothly.
 
@@ -68,7 +68,7 @@ def ntk_frequencies(frequencies: Tensor, factor: float) -> Tensor:
     shares = torch.arange(pairs).to(frequencies) / (pairs - 1)  # 0 to 1
     return frequencies / factor**shares
 
-# %% ../../chapters/03_attention/05_extension.ipynb #18ca8c8c
+# %% ../../chapters/03_attention/05_extension.ipynb #fbb304ae
 def _check_parts(trained_context: int, **turns: float) -> None:
     """Refuse a context without positions, or bounds that are not two rising numbers.
 
@@ -83,7 +83,7 @@ def _check_parts(trained_context: int, **turns: float) -> None:
             f"{low} {few}, {high} {many}: turns must satisfy 0 < {low} < {high}"
         )
 
-# %% ../../chapters/03_attention/05_extension.ipynb #91905e52
+# %% ../../chapters/03_attention/05_extension.ipynb #48d54e69
 def interpolate_slow_frequencies(
     frequencies: Tensor,
     factor: float,
@@ -111,7 +111,7 @@ def interpolate_slow_frequencies(
     slowed = interpolate_frequencies(frequencies, factor)
     return keep * frequencies + (1 - keep) * slowed
 
-# %% ../../chapters/03_attention/05_extension.ipynb #0b80cccc
+# %% ../../chapters/03_attention/05_extension.ipynb #c4a911c4
 def _yarn_bounds(
     frequencies: Tensor, trained_context: int, slow: float, fast: float, truncate: bool
 ) -> tuple[float, float]:
@@ -126,7 +126,7 @@ def _yarn_bounds(
     low, high = max(low, 0), min(high, 2 * pairs - 1)
     return low, max(high, low + 0.001)
 
-# %% ../../chapters/03_attention/05_extension.ipynb #16528bb7
+# %% ../../chapters/03_attention/05_extension.ipynb #2c97e453
 def yarn_frequencies(
     frequencies: Tensor,
     factor: float,
@@ -158,7 +158,7 @@ def yarn_frequencies(
     slowed = interpolate_frequencies(frequencies, factor)
     return (1 - ramp) * frequencies + ramp * slowed
 
-# %% ../../chapters/03_attention/05_extension.ipynb #55d7d1e1
+# %% ../../chapters/03_attention/05_extension.ipynb #652feb5a
 def yarn_scale(factor: float, weight: float = 1.0) -> float:
     """By how much YaRN lengthens queries and keys: 1 + weight * ln(factor) / 10.
 
