@@ -4,14 +4,16 @@
 
 Trains small models without normalized queries and keys on windows of 128 tokens, and peers on windows of 512. The former then
 read windows of 512 held-out tokens, each inside one document, first with the weights as they are, then after a short training
-at 512. Two references: the peers, and the short models reading through a window of their own context that moves along. About
-20 minutes of one core. Trainings are artifacts of the workspace ($LLMBOOK_HOME), so that a run that was stopped goes on; writes
-benchmarks/results/extension-<device>.json.
+at 512. Two references: the peers, and the short models reading through a window of their own context that moves along. Takes
+about 20 minutes of one core. Trainings and results are artifacts of the workspace ($LLMBOOK_HOME), so that a run that was
+stopped goes on; writes benchmarks/results/extension-<device>.json.
 """
 
 import argparse
+import json
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,7 +32,7 @@ from llmbook.attention.extension import (
 from llmbook.attention.rope import Rescale, RotaryEmbedding
 from llmbook.data.held_out import SPLITS
 from llmbook.preliminaries.settings import Run, choose_preset
-from llmbook.preliminaries.workspace import Workspace
+from llmbook.preliminaries.workspace import Artifact, Workspace, write_atomic
 from llmbook.tokenization.shards import ShardSet, open_shards
 from llmbook.training.loader import TokenWindows
 from llmbook.training.pretraining import load_model, prepare_shards, train_base_model
@@ -38,7 +40,8 @@ from llmbook.training.world import World
 
 SHORT, FACTOR = 128, 4
 LONG = FACTOR * SHORT
-STEP_TOKENS, STEPS, TUNING_STEPS, TUNING_RATE = 2048, 600, 30, 1e-3
+STEP_TOKENS, STEPS = 2048, 600
+TUNING_STEPS, TUNING_WARMUP, TUNING_RATE = 60, 10, 3e-4
 PER_DOCUMENT, BIN = 12, 32  # windows of a document that are read, at most; tokens whose losses are averaged
 
 
@@ -55,12 +58,11 @@ def chosen_run(context: int, seed: int) -> Run:
     )
 
 
-def trained(workspace: Workspace, context: int, seed: int, device: str) -> Transformer:
+def trained(workspace: Workspace, context: int, seed: int, device: str) -> Artifact:
     """The model of that context, trained or found."""
     run = chosen_run(context, seed)
     tokenizer, shards = prepare_shards(workspace, run)
-    artifact = train_base_model(workspace, tokenizer, shards, run.model, run.training, World(device=torch.device(device)))
-    return load_model(artifact.path, device)
+    return train_base_model(workspace, tokenizer, shards, run.model, run.training, World(device=torch.device(device)))
 
 
 def held_out_windows(held: ShardSet) -> Tensor:
@@ -90,7 +92,7 @@ def stretched(short: Transformer, rescale: Rescale | None, scale: float) -> Tran
     """A copy of a model that accepts LONG tokens, with other frequencies."""
     model = Transformer(replace(short.config, context=LONG)).to(short.output_weight.device)
     model.load_state_dict(short.state_dict())
-    shape = short.config.head_width, LONG, short.config.rope_base
+    shape = short.config.width // short.config.heads, LONG, short.config.rope_base
     rotate = RotaryEmbedding(*shape, rescale=rescale, scale=scale)
     for block in model.blocks.values():
         block.attention.rotate = rotate
@@ -122,36 +124,53 @@ def moving_window(model: Transformer, rows: Tensor) -> list[float]:
 
 
 def tuned(model: Transformer, tokens: np.ndarray, seed: int) -> Transformer:
-    """The model after TUNING_STEPS steps on windows of LONG tokens."""
-    windows = TokenWindows(tokens, LONG, STEP_TOKENS // LONG, seed=1000 + seed)
+    """The model after TUNING_STEPS more steps on windows of its context."""
+    context, device = model.config.context, model.output_weight.device
+    windows = TokenWindows(tokens, context, STEP_TOKENS // context, seed=1000 + seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=TUNING_RATE, betas=(0.9, 0.95), weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / TUNING_STEPS)
-    device = model.output_weight.device
+    model.train()
     for step in range(TUNING_STEPS):
+        share = min(1, (step + 1) / TUNING_WARMUP) * (1 - step / TUNING_STEPS)
+        for group in optimizer.param_groups:
+            group["lr"] = TUNING_RATE * share
         ids, targets = (part.to(device) for part in windows.batch(step))
         loss = F.cross_entropy(model(ids).flatten(0, 1), targets.flatten())
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        schedule.step()
-    return model
+    return model.eval()
 
 
-def measure(workspace: Workspace, seed: int, device: str) -> list[dict]:
+def measure(short: Transformer, long: Transformer, shards: Artifact, seed: int) -> list[dict]:
     """The rows of one seed: who reads, after which training, and the nats per token by position."""
-    short, long = (trained(workspace, context, seed, device) for context in (SHORT, LONG))
-    _, shards = prepare_shards(workspace, chosen_run(SHORT, seed))
     train, held = (open_shards(shards, split) for split in SPLITS)
-    windows = held_out_windows(held).to(device)
+    windows = held_out_windows(held).to(short.output_weight.device)
     rows = [("trained at 512", "none", by_position(token_losses(long, windows)))]
     rows.append(("moving window", "none", moving_window(short, windows)))
     for name, rule in rules().items():
         model = stretched(short, *rule)
         rows.append((name, "none", by_position(token_losses(model.eval(), windows))))
-        model = tuned(model.train(), train.tokens, seed)
-        rows.append((name, "tuned", by_position(token_losses(model.eval(), windows))))
+        rows.append((name, "tuned", by_position(token_losses(tuned(model, train.tokens, seed), windows))))
+    rows.append(("moving window", "tuned", moving_window(tuned(short, train.tokens, seed), windows)))
     return [{"seed": seed, "reader": name, "tuning": tuning, "nats": nats} for name, tuning, nats in rows]
+
+
+def measured(workspace: Workspace, seed: int, device: str) -> list[dict]:
+    """What `measure` returns for a seed, measured or found."""
+    _, shards = prepare_shards(workspace, chosen_run(SHORT, seed))
+    inputs = [shards, *(trained(workspace, context, seed, device) for context in (SHORT, LONG))]
+
+    def builder(folder: Path) -> None:
+        short, long = (load_model(model.path, device) for model in inputs[1:])
+        write_atomic(folder / "rows.json", json.dumps(measure(short, long, shards, seed)))
+
+    settings = {
+        "rules": list(rules()),
+        "tuning": [TUNING_STEPS, TUNING_WARMUP, STEP_TOKENS, TUNING_RATE],
+        "read": [PER_DOCUMENT, BIN],
+    }
+    return json.loads(workspace.build("extension", settings, builder, inputs).file("rows.json").read_text())
 
 
 def main() -> None:
@@ -162,7 +181,7 @@ def main() -> None:
     workspace, rows = Workspace(), []
     print(f"{'seed':>4} {'reader':16}{'tuning':>8}{'first 128':>12}{'129 to 256':>12}{'257 to 512':>12}")
     for seed in options.seeds:
-        for row in measure(workspace, seed, options.device):
+        for row in measured(workspace, seed, options.device):
             rows.append(row)
             spans = (row["nats"][a:b] for a, b in ((0, 4), (4, 8), (8, 16)))
             means = "".join(f"{sum(span) / len(span):>12.3f}" for span in spans)

@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -13,7 +14,7 @@ from llmbook.preliminaries.settings import choose_preset
 from llmbook.preliminaries.workspace import Workspace
 from llmbook.tokenization.shards import ShardSet, open_shards
 from llmbook.training.loader import TokenWindows
-from llmbook.training.objective import next_token_loss
+from llmbook.training.objective import bits_per_byte, next_token_loss
 from llmbook.training.optimizers import AdamW, split_parameters
 from llmbook.training.pretraining import prepare_shards
 from llmbook.training.schedule import clip_gradients, warmup_cosine
@@ -51,6 +52,14 @@ def interval(values: list[float]) -> dict:
     """The mean of one value per seed, and half the width of its 95 % interval by Student's t."""
     spread = statistics.stdev(values) / len(values) ** 0.5
     return {"mean": round(statistics.fmean(values), 4), "half_width": round(T_95[len(values)] * spread, 4)}
+
+
+def unigram_bits(train: ShardSet, held_out: ShardSet, tokens: int = 512 * 64) -> float:
+    """Held-out bits per byte of who knows how frequent each token is in training, and nothing else."""
+    counts = np.bincount(np.asarray(train.tokens), minlength=train.vocab_size) + 1.0
+    part = np.asarray(held_out.tokens[:tokens])
+    nats = -np.log(counts / counts.sum())[part].sum()
+    return round(bits_per_byte(float(nats), held_out.text_bytes * len(part) / len(held_out.tokens)), 4)
 
 
 def train_small(

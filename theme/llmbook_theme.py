@@ -270,7 +270,7 @@ class ApiReference(SphinxDirective):
         lines = []
         for notebook in toc.notebooks():
             module = toc.module_of(notebook)
-            if module.split(".")[0] != self.arguments[0]:
+            if module.split(".")[0] != self.arguments[0] or not toc.exports(notebook):
                 continue
             lines += [f"## `{module.split('.')[-1]}`", "", f"Developed in [](/{notebook}.ipynb).", ""]
             lines += ["```{eval-rst}", f".. automodule:: llmbook.{module}", "   :members:", "```", ""]

@@ -32,6 +32,11 @@ def notebooks(root: Path = ROOT) -> list[str]:
     return [entry for entry in entries(root) if (root / f"{entry}.ipynb").exists()]
 
 
+def exports(notebook: str) -> bool:
+    """Whether a notebook has a module: all have one but those numbered 00, which only show."""
+    return not Path(notebook).name.startswith("00_")
+
+
 def chapters(root: Path = ROOT) -> list[str]:
     """Return the first pages of the chapters: `chapters/03_attention/index`."""
     return [entry for entry in entries(root) if re.fullmatch(r"chapters/\w+/index", entry)]

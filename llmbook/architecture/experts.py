@@ -7,7 +7,7 @@ __all__ = ['Routing', 'choose_experts', 'expert_load', 'group_by_expert', 'apply
            'bias_step', 'ExpertLayer', 'collect_auxiliary_loss', 'with_auxiliary_loss', 'balance_experts',
            'count_expert_parameters']
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #1353bab9
+# %% ../../chapters/04_architecture/04_experts.ipynb #92cfe202
 import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from .feedforward import SwiGLU
 from torch import Tensor, nn
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #1d30e67b
+# %% ../../chapters/04_architecture/04_experts.ipynb #ff52071f
 def _best(scores: Tensor, k: int) -> Tensor:
     """The places of the k largest scores, [N, E] -> [N, k]; of equal ones the first."""
     left, found = scores.clone(), []
@@ -26,7 +26,7 @@ def _best(scores: Tensor, k: int) -> Tensor:
         left.scatter_(-1, found[-1], -torch.inf)
     return torch.cat(found, dim=-1)
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #4a0d4a2c
+# %% ../../chapters/04_architecture/04_experts.ipynb #4029287b
 def _check_choice(k: int, experts: int, scoring: str) -> None:
     """Refuse a number of chosen experts or a way of scoring that there is not.
 
@@ -42,7 +42,7 @@ def _check_choice(k: int, experts: int, scoring: str) -> None:
     if scoring not in ("softmax", "sigmoid"):
         raise ValueError(f"scoring={scoring!r}: choose 'softmax' or 'sigmoid'")
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #c530359c
+# %% ../../chapters/04_architecture/04_experts.ipynb #62d5d445
 class Routing(NamedTuple):
     """Where N tokens go: to k of E experts each, and how much each answer counts.
 
@@ -54,7 +54,7 @@ class Routing(NamedTuple):
     chosen: Tensor
     weights: Tensor
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #def5fc7e
+# %% ../../chapters/04_architecture/04_experts.ipynb #3784eb5d
 def choose_experts(
     logits: Tensor,
     k: int,
@@ -87,14 +87,14 @@ def choose_experts(
         weights = weights / total.clamp_min(torch.finfo(total.dtype).tiny)
     return Routing(logits, scores, chosen, weights * scale)
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #8b117f98
+# %% ../../chapters/04_architecture/04_experts.ipynb #5bfb3590
 def expert_load(chosen: Tensor, experts: int) -> Tensor:
     """How many choices fell on each expert: int64 [N, k] -> int64 [E]."""
     flat = chosen.flatten()
     zeros = torch.zeros(experts, dtype=torch.int64, device=chosen.device)
     return zeros.index_add(0, flat, torch.ones_like(flat))
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #5c2e0a8b
+# %% ../../chapters/04_architecture/04_experts.ipynb #0b9f568c
 def group_by_expert(
     chosen: Tensor, experts: int, capacity: int | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -114,7 +114,7 @@ def group_by_expert(
     rank = rank - starts[chosen.flatten()[order]]  # place within the slice
     return order[rank < capacity], counts.clamp(max=capacity)
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #ef8533fb
+# %% ../../chapters/04_architecture/04_experts.ipynb #e84559e3
 def apply_experts(
     experts: Iterable[nn.Module],
     tokens: Tensor,
@@ -137,7 +137,7 @@ def apply_experts(
     total = torch.zeros(tokens.shape, dtype=weighted.dtype, device=tokens.device)
     return total.index_add(0, rows, weighted).to(answers.dtype)
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #d5e6fcbb
+# %% ../../chapters/04_architecture/04_experts.ipynb #4a3258b4
 def load_balancing_loss(scores: Tensor, chosen: Tensor) -> Tensor:
     """E times the sum over experts of their share of choices times that of scores.
 
@@ -152,7 +152,7 @@ def load_balancing_loss(scores: Tensor, chosen: Tensor) -> Tensor:
     total = scores.sum(-1, keepdim=True).clamp_min(torch.finfo(scores.dtype).tiny)
     return E * (share * (scores / total).sum(0) / max(N, 1)).sum()
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #08b8dfdf
+# %% ../../chapters/04_architecture/04_experts.ipynb #b13afe6b
 def router_z_loss(logits: Tensor) -> Tensor:
     """The mean square of the log of the sum of exponentials: logits [N, E] -> a scalar.
 
@@ -162,7 +162,7 @@ def router_z_loss(logits: Tensor) -> Tensor:
     """
     return logits.logsumexp(-1).square().sum() / max(len(logits), 1)
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #f7e65551
+# %% ../../chapters/04_architecture/04_experts.ipynb #faa74c05
 def bias_step(bias: Tensor, load: Tensor, rate: float) -> Tensor:
     """The biases [E] after one step of `rate` towards an even load [E].
 
@@ -170,7 +170,7 @@ def bias_step(bias: Tensor, load: Tensor, rate: float) -> Tensor:
     """
     return bias + rate * (load.to(bias.dtype).mean() - load).sign()
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #38e68cbe
+# %% ../../chapters/04_architecture/04_experts.ipynb #708611b6
 def _check_experts(experts: int, k: int, shared: int, scoring: str, factor) -> None:
     """Refuse numbers of experts that do not fit, and a capacity of nothing.
 
@@ -185,20 +185,20 @@ def _check_experts(experts: int, k: int, shared: int, scoring: str, factor) -> N
             f"capacity_factor={factor}: give a positive number, or None to drop nothing"
         )
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #45e5a9b9
+# %% ../../chapters/04_architecture/04_experts.ipynb #5fd30ebe
 def _check_tokens(x: Tensor, width: int) -> None:
     """Refuse an input whose last dimension is not `width`.
 
     Raises:
         ValueError: naming the shape and the width.
     """
-    if not torch.compiler.is_compiling() and x.shape[-1] != width:
+    if not torch.compiler.is_compiling() and x.shape[-1:] != (width,):
         raise ValueError(
             f"input of shape {tuple(x.shape)}: the last dimension must be the "
             f"width, {width}"
         )
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #daebf9b7
+# %% ../../chapters/04_architecture/04_experts.ipynb #21b71626
 class ExpertLayer(nn.Module):
     """E feed-forward layers, and a router that picks k per token: [..., D] -> [..., D].
 
@@ -274,12 +274,12 @@ class ExpertLayer(nn.Module):
             mixed = mixed + self.shared(tokens)
         return mixed.view(x.shape)
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #d6bb9775
+# %% ../../chapters/04_architecture/04_experts.ipynb #83eb1478
 def _expert_layers(model: nn.Module) -> list[ExpertLayer]:
     """The layers with experts in a model, in its order."""
     return [module for module in model.modules() if isinstance(module, ExpertLayer)]
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #418f44ec
+# %% ../../chapters/04_architecture/04_experts.ipynb #9314c106
 def collect_auxiliary_loss(
     model: nn.Module, balance: float = 0.01, z: float = 0.0
 ) -> Tensor:
@@ -307,7 +307,7 @@ def collect_auxiliary_loss(
             total = total + z * router_z_loss(routing.logits)
     return total
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #6be3177b
+# %% ../../chapters/04_architecture/04_experts.ipynb #8cf6c826
 def with_auxiliary_loss(
     loss: Callable[[nn.Module, Any], tuple[Tensor, Tensor]],
     balance: float = 0.01,
@@ -327,7 +327,7 @@ def with_auxiliary_loss(
 
     return balanced
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #934f9643
+# %% ../../chapters/04_architecture/04_experts.ipynb #90b82c79
 @torch.no_grad()
 def balance_experts(
     model: nn.Module,
@@ -355,7 +355,7 @@ def balance_experts(
         layer.choice_bias.copy_(bias_step(layer.choice_bias, layer.load, rate))
         layer.load = None
 
-# %% ../../chapters/04_architecture/04_experts.ipynb #b375b654
+# %% ../../chapters/04_architecture/04_experts.ipynb #b608dfc4
 def count_expert_parameters(
     width: int,
     ff_width: int,

@@ -31,7 +31,9 @@ def gelu_tanh(x: Tensor) -> Tensor:
 def squared_relu(x: Tensor) -> Tensor:
     """The square of each entry above 0, and 0 below.
 
-    Source: So et al. (2021), section 4.2.
+    In float16 it overflows from 256 on.
+
+    Source: So et al. (2021).
     """
     return F.relu(x).square()
 

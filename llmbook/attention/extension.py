@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['interpolate_frequencies', 'ntk_frequencies', 'interpolate_slow_frequencies', 'yarn_frequencies', 'yarn_scale']
 
-# %% ../../chapters/03_attention/05_extension.ipynb #81c90677
+# %% ../../chapters/03_attention/05_extension.ipynb #17a426cc
 import math
 
 import torch
 from torch import Tensor
 
-# %% ../../chapters/03_attention/05_extension.ipynb #75997918
+# %% ../../chapters/03_attention/05_extension.ipynb #25868edd
 def _check_factor(factor: float) -> None:
     """Refuse a factor that does not lengthen.
 
@@ -21,7 +21,7 @@ def _check_factor(factor: float) -> None:
     if not 1 <= factor < torch.inf:
         raise ValueError(f"factor {factor}: a context grows by a factor of at least 1")
 
-# %% ../../chapters/03_attention/05_extension.ipynb #ed8ff21d
+# %% ../../chapters/03_attention/05_extension.ipynb #ab0ba0bb
 def interpolate_frequencies(frequencies: Tensor, factor: float) -> Tensor:
     """Slow all pairs down by `factor`, for a context that is longer by it.
 
@@ -35,7 +35,7 @@ def interpolate_frequencies(frequencies: Tensor, factor: float) -> Tensor:
     _check_factor(factor)
     return frequencies / factor
 
-# %% ../../chapters/03_attention/05_extension.ipynb #ca886e8d
+# %% ../../chapters/03_attention/05_extension.ipynb #56f5ea8b
 def _pair_count(frequencies: Tensor) -> int:
     """How many pairs there are, at least two.
 
@@ -49,7 +49,7 @@ def _pair_count(frequencies: Tensor) -> int:
         )
     return len(frequencies)
 
-# %% ../../chapters/03_attention/05_extension.ipynb #4f73e983
+# %% ../../chapters/03_attention/05_extension.ipynb #eb2e8003
 def ntk_frequencies(frequencies: Tensor, factor: float) -> Tensor:
     """Slow the slowest pair by `factor`, the fastest not at all, those between smoothly.
 
@@ -68,7 +68,7 @@ def ntk_frequencies(frequencies: Tensor, factor: float) -> Tensor:
     shares = torch.arange(pairs).to(frequencies) / (pairs - 1)  # 0 to 1
     return frequencies / factor**shares
 
-# %% ../../chapters/03_attention/05_extension.ipynb #3dfa19aa
+# %% ../../chapters/03_attention/05_extension.ipynb #fbb304ae
 def _check_parts(trained_context: int, **turns: float) -> None:
     """Refuse a context without positions, or bounds that are not two rising numbers.
 
@@ -83,7 +83,7 @@ def _check_parts(trained_context: int, **turns: float) -> None:
             f"{low} {few}, {high} {many}: turns must satisfy 0 < {low} < {high}"
         )
 
-# %% ../../chapters/03_attention/05_extension.ipynb #4bec2a86
+# %% ../../chapters/03_attention/05_extension.ipynb #48d54e69
 def interpolate_slow_frequencies(
     frequencies: Tensor,
     factor: float,
@@ -111,7 +111,7 @@ def interpolate_slow_frequencies(
     slowed = interpolate_frequencies(frequencies, factor)
     return keep * frequencies + (1 - keep) * slowed
 
-# %% ../../chapters/03_attention/05_extension.ipynb #b359471d
+# %% ../../chapters/03_attention/05_extension.ipynb #c4a911c4
 def _yarn_bounds(
     frequencies: Tensor, trained_context: int, slow: float, fast: float, truncate: bool
 ) -> tuple[float, float]:
@@ -126,7 +126,7 @@ def _yarn_bounds(
     low, high = max(low, 0), min(high, 2 * pairs - 1)
     return low, max(high, low + 0.001)
 
-# %% ../../chapters/03_attention/05_extension.ipynb #5ed516ae
+# %% ../../chapters/03_attention/05_extension.ipynb #2c97e453
 def yarn_frequencies(
     frequencies: Tensor,
     factor: float,
@@ -158,7 +158,7 @@ def yarn_frequencies(
     slowed = interpolate_frequencies(frequencies, factor)
     return (1 - ramp) * frequencies + ramp * slowed
 
-# %% ../../chapters/03_attention/05_extension.ipynb #fa62d133
+# %% ../../chapters/03_attention/05_extension.ipynb #652feb5a
 def yarn_scale(factor: float, weight: float = 1.0) -> float:
     """By how much YaRN lengthens queries and keys: 1 + weight * ln(factor) / 10.
 
@@ -167,7 +167,7 @@ def yarn_scale(factor: float, weight: float = 1.0) -> float:
     Raises:
         ValueError: if `factor` is below 1 or not finite.
 
-    Source: Peng et al. (2023), equation 22; "attention_factor" in `transformers`.
+    Source: Peng et al. (2023), section 3.4; "attention_factor" in `transformers`.
     """
     _check_factor(factor)
     return 1 + 0.1 * weight * math.log(factor)

@@ -22,19 +22,22 @@ from llmbook.attention.multihead import (
 from torch import Tensor, nn
 
 # %% ../../chapters/03_attention/09_latent.ipynb #e1f1f42a
-def _mask_argument(mask: Tensor | None) -> tuple[Tensor, ...]:
-    """A mask as what follows the other arguments of an attention function, if there is one.
+def _mask_argument(mask: Tensor | None, T: int, S: int) -> tuple[Tensor, ...]:
+    """A mask, expanded to [.., T, S], as what follows the other arguments of attention.
 
     Raises:
-        ValueError: if it differs between heads.
+        ValueError: unless 1 <= T <= S, or if the mask differs between heads.
     """
+    compiling = torch.compiler.is_compiling()
+    if not compiling and not 1 <= T <= S:
+        raise ValueError(f"T={T} queries to S={S} latents: needs 1 <= T <= S")
     if mask is None:
         return ()
-    if not torch.compiler.is_compiling() and mask.ndim > 2 and mask.shape[-3] != 1:
+    if not compiling and mask.ndim > 2 and mask.shape[-3] != 1:
         raise ValueError(
             f"mask {tuple(mask.shape)}: give [T, S] or [B, 1, T, S], the same for all heads"
         )
-    return (mask,)
+    return (mask.expand(*mask.shape[:-2], T, S),)
 
 # %% ../../chapters/03_attention/09_latent.ipynb #7dd4cde1
 def attend_absorbed(
@@ -53,36 +56,37 @@ def attend_absorbed(
     to attention with keys (key_weight @ latent, rotary_key), values
     value_weight @ latent and scores divided by the root of K + R.
 
-    For T = 1, `attend` gets q [B, 1, H, C + R] and False; else q [B, H, T, C + R], keys
-    and values expanded to H heads without a copy, and True. `mask`, broadcastable to
-    [B, 1, T, S] and True where a query may see a key, is the fifth argument, if given.
+    Each query is a call of its own, attend(q [B, 1, H, C + R], k [B, 1, n, C + R],
+    v [B, 1, n, C], False) with the n positions that it may see, so that heads are rows and
+    latents are read where they lie. `mask`, broadcastable to [B, 1, T, S] and True where a
+    query may see a key, is cut to [.., 1, n] and passed as the fifth argument, if given.
 
     Raises:
-        ValueError: if the mask has a dimension of heads.
+        ValueError: unless 1 <= T <= S, or if the mask has a dimension of heads.
 
     Source: DeepSeek-AI (2024), DeepSeek-V2, section 2.1.2.
     """
-    C, R = latents.shape[-1], rotary_keys.shape[-1]
+    C, R, T, S = latents.shape[-1], rotary_keys.shape[-1], q.shape[-2], latents.shape[-2]
+    masks = _mask_argument(mask, T, S)
     content, turned = q.split((q.shape[-1] - R, R), dim=-1)
-    content = torch.einsum("bhtk,hkc->bhtc", content, key_weight)
+    content = torch.einsum("bhtk,hkc->bthc", content, key_weight)
     scale = ((C + R) / q.shape[-1]) ** 0.5  # `attend` divides by the root of C + R
-    q, k = torch.cat((content, turned), -1) * scale, torch.cat((latents, rotary_keys), -1)
-    masks = _mask_argument(mask)
-    if q.shape[-2] == 1:
-        mixed = attend(q.transpose(1, 2), k, latents, False, *masks)
-        mixed = mixed.transpose(1, 2)  # [B, 1, H, C] -> [B, H, 1, C]
-    else:
-        k, v = (x.expand(-1, q.shape[1], -1, -1) for x in (k, latents))
-        mixed = attend(q, k, v, True, *masks)
-    return torch.einsum("bhtc,hvc->bhtv", mixed, value_weight)
+    rows = torch.cat((content, turned.transpose(1, 2)), dim=-1) * scale  # [B, T, H, C + R]
+    k, mixed = torch.cat((latents, rotary_keys), dim=-1), []
+    for t, n in enumerate(range(S - T + 1, S + 1)):
+        seen = (mask[..., t : t + 1, :n] for mask in masks)
+        row, keys, values = rows[:, t : t + 1], k[:, :, :n], latents[:, :, :n]
+        mixed.append(attend(row, keys, values, False, *seen))
+    return torch.einsum("bthc,hvc->bhtv", torch.cat(mixed, dim=1), value_weight)
 
 # %% ../../chapters/03_attention/09_latent.ipynb #7825802e
-def _absorbing_is_cheaper(T: int, S: int, C: int, up_width: int) -> bool:
-    """Whether T queries to S latents of width C take fewer multiply-adds when absorbed.
+def _absorbing_pays(T: int, S: int, C: int, R: int, up_width: int) -> bool:
+    """Whether T queries to S latents take less than half the multiply-adds when absorbed.
 
     `up_width` is K + K', the numbers per head and token that the plain form computes.
     """
-    return (S - T) * C * up_width > T * S * (2 * C - up_width)
+    plain = S * C * up_width + T * S * (up_width + R)
+    return plain > 2 * (T * C * up_width + T * S * (2 * C + R))
 
 # %% ../../chapters/03_attention/09_latent.ipynb #f2e063da
 def _check_sizes(**sizes: int | None) -> None:
@@ -128,7 +132,8 @@ def _attend_plain(
 ) -> Tensor:
     """Causal attention with content keys k [B, H, S, K] and a rotary key for all heads."""
     k = torch.cat((k, rotary_keys.expand(-1, k.shape[1], -1, -1)), dim=-1)
-    return attend(q, k, v, q.shape[-2] != 1, *_mask_argument(mask))
+    T, S = q.shape[-2], k.shape[-2]
+    return attend(q, k, v, T != 1, *_mask_argument(mask, T, S))
 
 # %% ../../chapters/03_attention/09_latent.ipynb #414aafd2
 class LatentAttention(nn.Module):
@@ -143,9 +148,9 @@ class LatentAttention(nn.Module):
     `positions`, tokens are at 0 .. T - 1, or where the cache ends. `mask`, by default
     the cache's, if it has one, is boolean, [B, 1, T, S], True where a query may see a key.
 
-    `absorb` chooses `attend_absorbed` (True), the plain form (False), or the one of fewer
-    operations (None). The plain form calls attend(q [B, H, T, K + R], k [B, H, S, K + R],
-    v [B, H, S, K'], T != 1).
+    `absorb` chooses `attend_absorbed` (True), the plain form (False), or the former where
+    it takes less than half the operations (None). The plain form calls
+    attend(q [B, H, T, K + R], k [B, H, S, K + R], v [B, H, S, K'], T != 1).
 
     Raises:
         ValueError: if a size is below 1, if x is not [B, T, D], or if positions are needed
@@ -205,7 +210,8 @@ class LatentAttention(nn.Module):
             mask = getattr(cache, "mask", None) if mask is None else mask
         ups, absorb = (self.key, self.value), self.absorb
         if absorb is None:
-            absorb = _absorbing_is_cheaper(T, *latents.shape[-2:], self.up_width)
+            S, C, R = *latents.shape[-2:], rotary_keys.shape[-1]
+            absorb = _absorbing_pays(T, S, C, R, self.up_width)
         if absorb:
             W_UK, W_UV = (up.weight.unflatten(0, (self.heads, -1)) for up in ups)
             mixed = attend_absorbed(q, latents, rotary_keys, W_UK, W_UV, self.attend, mask)

@@ -167,11 +167,11 @@ class MultiHeadAttention(nn.Module):
     divides D = `width`; G = `kv_heads` divides H, and None means H.
     `rotate(q_or_k, positions)` encodes positions into [B, heads, T, K]; before it, the
     modules `qk_norm(K)` normalize queries and keys, and `qk_gain` gives each head a learned
-    factor of its queries. `attend` is called as `attend_grouped` states. `bias` gives queries, keys and values one, `out_bias` the
-    output, and None means the same. Without `positions`, tokens stand at 0 .. T - 1, or
-    after what the cache holds. `mask` is boolean, [B, 1, T, S] or with 1 in place of a
-    dimension, True where a query may see a key; None means the mask of the cache, if it
-    has one.
+    factor of its queries. `attend` is called as `attend_grouped` states. `bias` gives
+    queries, keys and values one, `out_bias` the output, and None means the same. Without
+    `positions`, tokens stand at 0 .. T - 1, or after what the cache holds. `mask` is
+    boolean, [B, 1, T, S] or with 1 in place of a dimension, True where a query may see a
+    key; None means the mask of the cache, if it has one.
 
     Raises:
         ValueError: if the head counts do not divide, if the input's width is not D, or if

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['sinusoidal_table', 'sinusoidal_shift', 'check_context', 'check_positions']
 
-# %% ../../chapters/03_attention/03_positions.ipynb #85faaa44
+# %% ../../chapters/03_attention/03_positions.ipynb #b33a9d45
 import torch
 from torch import Tensor
 
-# %% ../../chapters/03_attention/03_positions.ipynb #d15ddf2f
+# %% ../../chapters/03_attention/03_positions.ipynb #9c95c7f8
 def _sinusoid_frequencies(D: int, base: float) -> Tensor:
     """Radians per position of the D/2 pairs, float64 [D/2].
 
@@ -23,7 +23,7 @@ def _sinusoid_frequencies(D: int, base: float) -> Tensor:
     exponents = torch.arange(0, D, 2, dtype=torch.float64, device="cpu") / D
     return base**-exponents
 
-# %% ../../chapters/03_attention/03_positions.ipynb #b7d2b8d4
+# %% ../../chapters/03_attention/03_positions.ipynb #dd59a49f
 def sinusoidal_table(context: int, D: int, base: float = 10000.0) -> Tensor:
     """Sines (even features) and cosines (odd ones) of positions 0 .. context - 1.
 
@@ -44,7 +44,7 @@ def sinusoidal_table(context: int, D: int, base: float = 10000.0) -> Tensor:
     pairs = torch.stack((angles.sin(), angles.cos()), dim=-1)
     return pairs.flatten(-2).float()  # [context, D/2, 2] -> [context, D]
 
-# %% ../../chapters/03_attention/03_positions.ipynb #f5c60f9f
+# %% ../../chapters/03_attention/03_positions.ipynb #6ee07c14
 def sinusoidal_shift(distance: int, D: int, base: float = 10000.0) -> Tensor:
     """The matrix M with `row t + distance = row t @ M` in a `sinusoidal_table`, any t.
 
@@ -61,7 +61,7 @@ def sinusoidal_shift(distance: int, D: int, base: float = 10000.0) -> Tensor:
     blocks = torch.stack(rows).permute(2, 0, 1)  # [2, 2, D/2] -> [D/2, 2, 2]
     return torch.block_diag(*blocks).float()
 
-# %% ../../chapters/03_attention/03_positions.ipynb #a2a44665
+# %% ../../chapters/03_attention/03_positions.ipynb #e18b5786
 def check_context(T: int, context: int) -> None:
     """Refuse a sequence longer than the context.
 
@@ -74,7 +74,7 @@ def check_context(T: int, context: int) -> None:
             "longer context"
         )
 
-# %% ../../chapters/03_attention/03_positions.ipynb #0217f385
+# %% ../../chapters/03_attention/03_positions.ipynb #739d715e
 def check_positions(positions: Tensor, B: int, T: int, context: int) -> None:
     """Refuse positions of a wrong shape or type, or outside 0 .. context - 1.
 

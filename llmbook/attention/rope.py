@@ -139,8 +139,8 @@ class RotaryEmbedding(nn.Module):
     [K/2], in radians per position, to those to be used; `scale` multiplies the result.
 
     Raises:
-        ValueError: as `rope_table`, if T exceeds `context`, if positions [B, T] meet an x of
-            another B, or if a given position lies outside 0 .. context - 1.
+        ValueError: as `rope_table`, if T exceeds `context`, if positions [B, T] meet an x
+            of another B, or if a given position lies outside 0 .. context - 1.
 
     Source: Su et al. (2021), section 3.2.
     """

@@ -18,7 +18,7 @@ import re
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -85,12 +85,22 @@ def _sections(outline: Callable[..., None]) -> dict[str, Any]:
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #089ebc8c
 def _spellings(name: str, default: Any, section: str = "") -> dict[str, str]:
     """Each way to write an option, and its full form; a switch can also be turned off."""
-    prefix, name = f"{section}." if section else "", name.replace("_", "-")
-    found = {}
+    prefix, found = f"{section}." if section else "", {}
+    inner, dot, name = name.replace("_", "-").rpartition(".")
     for stem in (name, f"no-{name}") if isinstance(default, bool) else (name,):
-        full = f"--{prefix}{stem}"
-        found |= {full: full, f"--{stem}": full}
+        short = f"{inner}{dot}{stem}"
+        found |= {f"--{way}": f"--{prefix}{short}" for way in (prefix + short, short)}
     return found
+
+# %% ../../chapters/09_end_to_end/01_command_line.ipynb #d82dd471
+def _settings(config: Any, outer: str = "") -> Iterator[tuple[str, Any]]:
+    """Name and value of each setting; names in inner sections have a dot."""
+    for field in dataclasses.fields(config):
+        value, name = getattr(config, field.name), outer + field.name
+        if dataclasses.is_dataclass(value):
+            yield from _settings(value, f"{name}.")
+        else:
+            yield name, value
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #80e4c3dc
 def _options(outline: Callable[..., None]) -> dict[str, str]:
@@ -102,8 +112,8 @@ def _options(outline: Callable[..., None]) -> dict[str, str]:
     if _takes_preset(outline):
         found |= _spellings("preset", "")
     for section, config in sections.items():
-        for field in dataclasses.fields(config):
-            found = _spellings(field.name, getattr(config, field.name), section) | found
+        for name, value in _settings(config):
+            found = _spellings(name, value, section) | found
     return found
 
 # %% ../../chapters/09_end_to_end/01_command_line.ipynb #239e54a2

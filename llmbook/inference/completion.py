@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from ..architecture.generation import generate, sample_next
+from ..preliminaries.settings import SamplingConfig
 from ..preliminaries.workspace import Workspace
 from ..training.pretraining import check_device, load_base_model
 from torch import Tensor, nn
@@ -100,24 +101,18 @@ def _draw_cover(
     model: nn.Module,
     tokenizer,
     prompt: str,
+    sampling: SamplingConfig,
     generator: torch.Generator | None,
-    **sampling,
 ) -> list[int]:
     """Ids of the beginning of a document that starts with the prompt, drawn."""
     covers = _covers(tokenizer, prompt)
     flat = [(*ids, token) for ids, candidates in covers for token in candidates]
     scores = _cover_scores(model, covers)
-    chosen = sample_next(scores.unsqueeze(0), generator=generator, **sampling)
+    chosen = sample_next(scores.unsqueeze(0), sampling, generator)
     return list(flat[int(chosen)])
 
 # %% ../../chapters/07_inference/01_completion.ipynb #b6d61495
-def _check_options(
-    max_new_tokens: int,
-    seed: int,
-    temperature: float,
-    top_k: int | None,
-    top_p: float | None,
-) -> None:
+def _check_options(max_new_tokens: int, seed: int) -> None:
     """Refuse options that no draw can follow.
 
     Raises:
@@ -127,7 +122,6 @@ def _check_options(
         raise ValueError(f"{max_new_tokens} new tokens: give 0 or more")
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed={seed}: give a whole number from 0 to 2**64 - 1")
-    sample_next(torch.zeros(1, 1), temperature=temperature, top_k=top_k, top_p=top_p)
 
 # %% ../../chapters/07_inference/01_completion.ipynb #44eb0889
 def complete_text(
@@ -135,47 +129,41 @@ def complete_text(
     tokenizer,
     prompt: str,
     max_new_tokens: int,
+    sampling: SamplingConfig = SamplingConfig(),
     *,
     seed: int,
-    temperature: float,
-    top_k: int | None,
-    top_p: float | None,
 ) -> str:
     """The prompt and up to `max_new_tokens` tokens after it, to the end of the document.
 
     The prompt is the beginning of a document, cut off anywhere. `tokenizer` is the
-    `Tokenizer` that the model was trained with; the sampling options are those of
-    `sample_next`. The same seed gives the same text.
+    `Tokenizer` that the model was trained with. The same seed gives the same text.
 
     Raises:
         ValueError: for a tokenizer of another vocabulary, a prompt that is no text, or
-            sampling options out of range.
+            a length or seed out of range.
     """
-    _check_options(max_new_tokens, seed, temperature, top_k, top_p)
+    _check_options(max_new_tokens, seed)
     ours, theirs = tokenizer.vocab_size, model.config.vocab_size
     if ours != theirs:
         raise ValueError(
             f"the tokenizer has {ours} ids and the model {theirs}: "
             "use the tokenizer.json beside the model"
         )
-    device, end = next(model.parameters()).device, tokenizer.end_of_text_id
-    draw = {"generator": torch.Generator(device).manual_seed(seed)}
-    draw |= {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    end, generator = tokenizer.end_of_text_id, torch.Generator().manual_seed(seed)
     ids, left = [end, *tokenizer.encode(prompt)], max_new_tokens
     if prompt and left:
-        ids, left = _draw_cover(model, tokenizer, prompt, **draw), left - 1
-    ids = torch.tensor([ids], device=device)
-    ids = generate(model, ids, left, stop_id=end, **draw)
-    return tokenizer.decode([number for number in ids[0].tolist() if number != end])
+        ids = _draw_cover(model, tokenizer, prompt, sampling, generator)
+        left -= 1
+    prompts = torch.tensor([ids])
+    [ids] = generate(model, prompts, left, sampling, generator=generator, stop_ids=(end,))
+    return tokenizer.decode([number for number in ids.tolist() if number != end])
 
 # %% ../../chapters/07_inference/01_completion.ipynb #c71672f7
 def generate_command(
     prompt: str = "",
     /,
     tokens: int = 200,
-    temperature: float = 0.8,
-    top_k: int | None = 50,
-    top_p: float | None = None,
+    sampling: SamplingConfig = SamplingConfig(temperature=0.8, top_k=50),
     seed: int = 0,
     model: str | None = None,
     device: str = "cpu",
@@ -186,9 +174,7 @@ def generate_command(
     Args:
         prompt: beginning of a document, cut off anywhere; empty lets the model begin.
         tokens: the most tokens to write.
-        temperature: 0 for the most probable token each time; higher is more varied.
-        top_k: draw from the k most probable tokens; None for all.
-        top_p: draw from the most probable tokens that together reach this; None for all.
+        sampling: how each token is drawn.
         seed: the same seed gives the same text.
         model: first digits of a base model's key; default the newest.
         device: cpu or cuda.
@@ -198,8 +184,7 @@ def generate_command(
         ValueError: for an option out of range, or a prompt that is no text.
         WorkspaceError: where there is no such model.
     """
-    sampling = {"seed": seed, "temperature": temperature, "top_k": top_k, "top_p": top_p}
-    _check_options(tokens, **sampling)
+    _check_options(tokens, seed)
     check_device(device)
     base, tokenizer = load_base_model(Workspace(workspace), model, device)
-    print(complete_text(base, tokenizer, prompt, tokens, **sampling))
+    print(complete_text(base, tokenizer, prompt, tokens, sampling, seed=seed))

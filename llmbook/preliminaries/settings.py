@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['END_OF_TEXT', 'DEFAULT_SPECIAL_TOKENS', 'PRESETS', 'unkeyed', 'keyed', 'CorpusConfig', 'TokenizerConfig',
            'ShardConfig', 'RopeConfig', 'LatentConfig', 'ExpertConfig', 'ModelConfig', 'TrainConfig', 'Run',
-           'choose_preset']
+           'choose_preset', 'SamplingConfig']
 
 # %% ../../chapters/00_preliminaries/01_settings.ipynb #5674f475
 import math
@@ -186,8 +186,9 @@ class RopeConfig:
         _one_of(self, scaling=("none", "linear", "ntk", "yarn", "llama3"))
         _at_least(self, 1, "trained_context")
         _positive(self, "slow", "fast")
-        if not 1 <= self.factor < math.inf:
-            raise ValueError(f"factor={self.factor!r}: give a finite number of at least 1")
+        _positive(self, "factor")
+        if self.factor < 1:
+            raise ValueError(f"factor={self.factor!r}: give a number of at least 1")
 
 # %% ../../chapters/00_preliminaries/01_settings.ipynb #1706695f
 @dataclass(frozen=True)
@@ -228,12 +229,15 @@ class ExpertConfig:
     renormalize: bool = True  # weights of a token's experts sum to 1
     scale: float = 1.0  # of the weighted sum
     capacity_factor: float | None = None  # an expert's room over its even share; None: all
+    balance: float = 0.01  # factor of the load-balancing loss; 0 leaves it out
 
     def __post_init__(self):
         _one_of(self, scoring=("softmax", "sigmoid"))
         _at_least(self, 0, "count", "shared", "dense_layers")
         _at_least(self, 1, "per_token", "width")
         _positive(self, "scale", "capacity_factor")
+        if not 0 <= self.balance < math.inf:
+            raise ValueError(f"balance={self.balance!r}: give a finite number from 0 on")
         if self.count and self.per_token > self.count:
             raise ValueError(f"per_token={self.per_token}: give at most count={self.count}")
 
@@ -265,8 +269,8 @@ def _check_model(config: "ModelConfig") -> None:
     for name in ("window", "qk_gain", "value_embeddings", "bias"):
         if config.attention == "latent" and getattr(config, name):
             raise ValueError(
-                f"{name}={getattr(config, name)!r}: latent attention has none, leave it out "
-                "or choose attention='multihead'"
+                f"{name}={getattr(config, name)!r}: latent attention has none, leave it "
+                "out or choose attention='multihead'"
             )
 
 # %% ../../chapters/00_preliminaries/01_settings.ipynb #d89e8cb5
@@ -296,7 +300,7 @@ class ModelConfig:
     sinks: int = 0  # first tokens that stay visible beside the window
     norm: Literal["rms", "layer"] = "rms"  # of the inputs of attention and feed-forward
     norm_place: Literal["pre", "post"] = "pre"  # before each part, or after its addition
-    feed_forward: Literal["swiglu", "gelu", "gelu_exact", "relu2"] = "swiglu"
+    feed_forward: Literal["swiglu", "gelu", "gelu_exact", "relu2"] = "swiglu"  # its kind
     experts: ExpertConfig = ExpertConfig()  # in place of one feed-forward layer
     positions: Literal["rope", "learned", "none"] = "rope"  # rotary, or a learned table
     bias: bool = False  # of all linear maps but the output
@@ -412,3 +416,31 @@ def choose_preset(name: str) -> Run:
     if name not in PRESETS:
         raise ValueError(f"preset={name!r}: choose one of {', '.join(PRESETS)}")
     return PRESETS[name]
+
+# %% ../../chapters/00_preliminaries/01_settings.ipynb #0c0f6518
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How the next token is drawn; by default, from the model's own probabilities.
+
+    Raises:
+        ValueError: naming the field, its value and the fix.
+    """
+
+    temperature: float = 1.0  # divides the logits; 0 takes the most probable token
+    top_k: int | None = None  # keep the k most probable tokens; None for all
+    top_p: float | None = None  # keep the fewest that together reach this; None for all
+    min_p: float | None = None  # keep from this share of the largest on; None for all
+    repetition_penalty: float = 1.0  # above 1, tokens that have occurred are less likely
+
+    def __post_init__(self):
+        number = isinstance(self.temperature, (int, float))
+        if not number or not 0 <= self.temperature < math.inf or self.temperature is True:
+            raise ValueError(
+                f"temperature={self.temperature!r}: give a finite number of at least 0, "
+                "where 0 takes the most probable token"
+            )
+        _at_least(self, 1, "top_k")
+        _positive(self, "top_p", "min_p", "repetition_penalty")
+        for name, share in _given(self, "top_p", "min_p").items():
+            if share > 1:
+                raise ValueError(f"{name}={share!r}: give a number from 0 to 1, or None")

@@ -9,7 +9,6 @@ __all__ = ['IGNORED', 'Batch', 'Loss', 'log_sum_exp', 'cross_entropy', 'linear_c
 # %% ../../chapters/05_training/01_objective.ipynb #6ee42e0f
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -74,20 +73,29 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 # %% ../../chapters/05_training/01_objective.ipynb #52cefc15
 def _chunk_loss(
-    hidden: Tensor, weight: Tensor, targets: Tensor, counted: Tensor
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    counted: Tensor,
+    cap: float | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Summed loss of a chunk of rows, and its gradients by states and weight.
 
     Shapes: hidden [N, D], weight [V, D], targets and counted [N] -> scalar, [N, D], [V, D].
     """
     logits = (hidden @ weight.T).float()  # [N, V]
+    slope = None
+    if cap is not None:
+        bent = logits.div_(cap).tanh_()
+        logits, slope = cap * bent, 1 - bent.square()
     normalizer = log_sum_exp(logits)
     rows = torch.arange(len(targets), device=targets.device)
     known = targets.masked_fill(~counted, 0)
     loss = (normalizer - logits[rows, known]).masked_fill(~counted, 0).sum()
     error = logits.sub_(normalizer.unsqueeze(-1)).exp_()  # softmax, in place of the logits
     error[rows, known] -= 1
-    error = error.masked_fill_(~counted.unsqueeze(-1), 0).to(hidden.dtype)
+    error = error.masked_fill_(~counted.unsqueeze(-1), 0)
+    error = (error if slope is None else error.mul_(slope)).to(hidden.dtype)
     return loss, error @ weight, error.T @ hidden
 
 # %% ../../chapters/05_training/01_objective.ipynb #3a57af69
@@ -96,7 +104,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx, hidden: Tensor, weight: Tensor, targets: Tensor, counted: Tensor, rows: int
+        ctx,
+        hidden: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        counted: Tensor,
+        rows: int,
+        cap: float | None,
     ) -> Tensor:
         """Loss and both gradients, `rows` rows at a time."""
         device = hidden.device.type
@@ -107,7 +121,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         by_hidden, by_weight = torch.empty_like(states), torch.zeros_like(weight)
         for start in range(0, len(targets), rows):
             part = slice(start, start + rows)
-            chunk = _chunk_loss(states[part], matrix, targets[part], counted[part])
+            chunk = _chunk_loss(states[part], matrix, targets[part], counted[part], cap)
             loss += chunk[0]
             by_hidden[part] = chunk[1]
             by_weight += chunk[2]
@@ -118,17 +132,21 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx, upstream: Tensor) -> tuple:
         """Scale the stored gradients."""
         by_hidden, by_weight = ctx.saved_tensors
-        return by_hidden * upstream, by_weight * upstream, None, None, None
+        return by_hidden * upstream, by_weight * upstream, None, None, None, None
 
 # %% ../../chapters/05_training/01_objective.ipynb #2cc36da2
 def linear_cross_entropy(
-    hidden: Tensor, weight: Tensor, targets: Tensor, rows: int = 1024
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    rows: int = 1024,
+    cap: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """`cross_entropy(hidden @ weight.T, targets)`, holding at most `rows` rows of logits.
 
     Shapes: hidden [..., D], weight [V, D], targets int64 [...] -> summed surprise in nats,
-    a float32 scalar, and how many targets count. Runs in the autocast dtype where autocast
-    is on. Differentiable once.
+    a float32 scalar, and how many targets count. With a `cap` c, the loss is that of logits
+    c * tanh(z / c). Runs in the autocast dtype where autocast is on. Differentiable once.
 
     Raises:
         ValueError: if the shapes do not fit; on a CPU also if a target is out of range.
@@ -144,7 +162,8 @@ def linear_cross_entropy(
     counted = _counted(targets, weight.shape[0])
     states = hidden.reshape(-1, hidden.shape[-1])
     flat, chosen = targets.reshape(-1), counted.reshape(-1)
-    return _LinearCrossEntropy.apply(states, weight, flat, chosen, rows), counted.sum()
+    losses = _LinearCrossEntropy.apply(states, weight, flat, chosen, rows, cap)
+    return losses, counted.sum()
 
 # %% ../../chapters/05_training/01_objective.ipynb #7b931ec1
 Batch = Any  # a tensor, or tuples, lists and dictionaries of tensors; rows come first
@@ -162,7 +181,11 @@ def next_token_loss(
         ValueError: as `linear_cross_entropy` and the model do.
     """
     inputs, targets = batch
-    return model(inputs, head=partial(linear_cross_entropy, targets=targets))
+
+    def head(states: Tensor, weight: Tensor, cap: float | None = None):
+        return linear_cross_entropy(states, weight, targets, cap=cap)
+
+    return model(inputs, head=head)
 
 # %% ../../chapters/05_training/01_objective.ipynb #996ff633
 def perplexity(nats_per_token: float) -> float:

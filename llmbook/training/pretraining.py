@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 # %% ../../chapters/05_training/09_pretraining.ipynb #293f8079
+from ..architecture.experts import with_auxiliary_loss
 from ..architecture.transformer import Transformer, count_parameters
 from ..preliminaries.processes import worker_count
 from llmbook.preliminaries.settings import (
@@ -39,6 +40,7 @@ from llmbook.preliminaries.workspace import (
 from ..tokenization.shards import ShardSet, build_shards, open_shards
 from .checkpoints import Checkpoints
 from .loader import TokenWindows
+from .objective import next_token_loss
 from .optimizers import build_optimizers
 from .trainer import Trainer, evaluate_bits, machine_choices
 from .world import World, bare_model, distribute_model, open_world
@@ -161,6 +163,8 @@ def _language_model_trainer(
     optimizers = build_optimizers(model, config, dtype)
     evaluate = partial(_held_out_bits, held_out, shape.context, config, world)
     parts = {"evaluate": evaluate, "world": world, "progress": progress}
+    if shape.experts.count and shape.experts.balance:
+        parts["loss"] = with_auxiliary_loss(next_token_loss, shape.experts.balance)
     return Trainer(model, windows, optimizers, config, folder, **parts)
 
 # %% ../../chapters/05_training/09_pretraining.ipynb #4e390ee0

@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from llmbook.architecture.pretrained import (
     config_from_huggingface,
     config_to_huggingface,
-    load_pretrained,
-    save_pretrained,
+    load_huggingface,
+    save_huggingface,
 )
 from llmbook.architecture.transformer import Transformer, build_caches, count_parameters
 from llmbook.attention.rope import halves_to_pairs
@@ -21,12 +21,18 @@ from llmbook.preliminaries.settings import ExpertConfig, ModelConfig, RopeConfig
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
-SIZES = dict(vocab_size=97, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4)
-SIZES |= dict(max_position_embeddings=48, initializer_range=0.3, pad_token_id=None, eos_token_id=None, bos_token_id=None)
-LLAMA3 = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=16)
-YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=12)
-GPT2 = dict(vocab_size=97, n_positions=48, n_embd=32, n_layer=2, n_head=4, initializer_range=0.3)
-GPT2 |= dict(pad_token_id=None, eos_token_id=None, bos_token_id=None)
+SIZES = {"vocab_size": 97, "hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4}
+SIZES |= {"max_position_embeddings": 48, "initializer_range": 0.3, "pad_token_id": None, "eos_token_id": None, "bos_token_id": None}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 12}
+GPT2 = {"vocab_size": 97, "n_positions": 48, "n_embd": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.3}
+GPT2 |= {"pad_token_id": None, "eos_token_id": None, "bos_token_id": None}
 
 
 def llama(**changes):
@@ -41,7 +47,7 @@ SHAPES = {
     "llama tied, one key head": llama(num_key_value_heads=1, tie_word_embeddings=True),
     "llama with biases": llama(num_key_value_heads=2, attention_bias=True, mlp_bias=True),
     "llama wide heads": llama(head_dim=16),
-    "llama linear": llama(rope_parameters=dict(rope_theta=1e4, rope_type="linear", factor=4.0)),
+    "llama linear": llama(rope_parameters={"rope_theta": 1e4, "rope_type": "linear", "factor": 4.0}),
     "llama 3.1": llama(num_key_value_heads=2, rms_norm_eps=1e-5, rope_parameters=dict(rope_theta=5e5, **LLAMA3)),
     "llama yarn": llama(rope_parameters=dict(rope_theta=1e4, **YARN)),
     "llama yarn with bounds": llama(rope_parameters=dict(rope_theta=1e4, beta_fast=16.0, beta_slow=2.0, **YARN)),
@@ -86,15 +92,15 @@ def check_equal(theirs, ours):
 def test_both_directions(tmp_path, name):
     theirs = built(name)
     theirs.save_pretrained(tmp_path / "there")
-    ours = load_pretrained(tmp_path / "there")
+    ours = load_huggingface(tmp_path / "there")
     assert not ours.training and sum(p.numel() for p in ours.parameters()) == count_parameters(ours.config)
     check_equal(theirs, ours)
     other = randomized(Transformer(ours.config), seed=5)
-    save_pretrained(other, tmp_path / "back", shard_bytes=10_000)
+    save_huggingface(other, tmp_path / "back", shard_bytes=10_000)
     reader = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "back").eval()
     assert type(reader) is type(theirs)
     check_equal(reader, other)
-    again = load_pretrained(tmp_path / "back")
+    again = load_huggingface(tmp_path / "back")
     assert again.config == ours.config
     for (a, x), (b, y) in zip(other.state_dict().items(), again.state_dict().items(), strict=True):
         assert a == b and torch.equal(x, y)
@@ -109,7 +115,7 @@ def test_files_of_earlier_years(tmp_path):
     tensors |= {"h.0.attn.bias": torch.ones(1, 1, 48, 48), "h.1.attn.masked_bias": torch.tensor(-1e4)}
     tensors["lm_head.weight"] = tensors["wte.weight"].clone()
     save_file(tensors, tmp_path / "model.safetensors")
-    check_equal(theirs, load_pretrained(tmp_path))
+    check_equal(theirs, load_huggingface(tmp_path))
 
     theirs = built("llama 3.1")
     theirs.save_pretrained(tmp_path)
@@ -121,29 +127,29 @@ def test_files_of_earlier_years(tmp_path):
     plain["rope_theta"] = rope.pop("rope_theta")
     plain["rope_scaling"] = rope
     (tmp_path / "config.json").write_text(json.dumps(plain))
-    check_equal(theirs, load_pretrained(tmp_path))
+    check_equal(theirs, load_huggingface(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen3"])
 def test_rotary_pairs_are_converted_both_ways(tmp_path, name):
     ours = randomized(Transformer(config_from_huggingface(SHAPES[name]().to_dict())))
-    save_pretrained(ours, tmp_path / "halves")
-    save_pretrained(ours, tmp_path / "pairs", rope_pairs=True)
+    save_huggingface(ours, tmp_path / "halves")
+    save_huggingface(ours, tmp_path / "pairs", rope_pairs=True)
     halves, pairs = (load_file(tmp_path / layout / "model.safetensors") for layout in ("halves", "pairs"))
     changed = {name for name in halves if not torch.equal(halves[name], pairs[name])}
     assert changed == {name for name in halves if any(part in name for part in ("q_proj", "k_proj", "q_norm", "k_norm"))}
     query = "model.layers.1.self_attn.q_proj.weight"
     assert torch.equal(pairs[query], halves_to_pairs(halves[query], 4))
-    again = load_pretrained(tmp_path / "pairs", rope_pairs=True)
+    again = load_huggingface(tmp_path / "pairs", rope_pairs=True)
     assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), again.parameters(), strict=True))
     with torch.no_grad():
-        assert (load_pretrained(tmp_path / "pairs")(ids_of()) - ours(ids_of())).abs().max() > 0.1
+        assert (load_huggingface(tmp_path / "pairs")(ids_of()) - ours(ids_of())).abs().max() > 0.1
 
 
 def test_the_books_own_model_is_a_qwen3_to_others(tmp_path):
     config = ModelConfig(vocab_size=97, context=48, width=32, layers=2, heads=4)
     ours = randomized(Transformer(config))
-    save_pretrained(ours, tmp_path)
+    save_huggingface(ours, tmp_path)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
     assert type(theirs).__name__ == "Qwen3ForCausalLM"
     check_equal(theirs, ours)
@@ -151,32 +157,32 @@ def test_the_books_own_model_is_a_qwen3_to_others(tmp_path):
 
 def test_dtype_context_and_tokenizer(tmp_path):
     built("llama 3.1").save_pretrained(tmp_path / "there")
-    short = load_pretrained(tmp_path / "there", torch.bfloat16, context=20)
+    short = load_huggingface(tmp_path / "there", torch.bfloat16, context=20)
     assert short.config.context == 20 and {p.dtype for p in short.parameters()} == {torch.bfloat16}
-    whole = load_pretrained(tmp_path / "there", torch.bfloat16)
+    whole = load_huggingface(tmp_path / "there", torch.bfloat16)
     with torch.no_grad():
         assert torch.equal(short(ids_of(length=20)), whole(ids_of(length=20)))
     (tmp_path / "tokenizer.json").write_text("{}")
-    save_pretrained(short, tmp_path / "back", tokenizer=tmp_path / "tokenizer.json")
+    save_huggingface(short, tmp_path / "back", tokenizer=tmp_path / "tokenizer.json")
     assert (tmp_path / "back" / "tokenizer.json").read_text() == "{}"
     assert json.loads((tmp_path / "back" / "config.json").read_text())["dtype"] == "bfloat16"
     assert {t.dtype for t in load_file(tmp_path / "back" / "model.safetensors").values()} == {torch.bfloat16}
     built("gpt2").save_pretrained(tmp_path / "gpt2")
     with pytest.raises(ValueError, match="context=20: this model has 48 positions"):
-        load_pretrained(tmp_path / "gpt2", context=20)
+        load_huggingface(tmp_path / "gpt2", context=20)
 
 
 def test_a_save_over_an_earlier_one_leaves_nothing_of_it(tmp_path):
     first, second = (randomized(Transformer(ModelConfig(97, 48, 32, 2, 4)), seed) for seed in (0, 1))
-    save_pretrained(first, tmp_path, shard_bytes=20_000)
+    save_huggingface(first, tmp_path, shard_bytes=20_000)
     assert len(list(tmp_path.glob("*.safetensors"))) > 2 and (tmp_path / "model.safetensors.index.json").exists()
-    save_pretrained(second, tmp_path)
+    save_huggingface(second, tmp_path)
     assert [path.name for path in tmp_path.glob("model*")] == ["model.safetensors"]
-    assert all(torch.equal(a, b) for a, b in zip(second.parameters(), load_pretrained(tmp_path).parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(second.parameters(), load_huggingface(tmp_path).parameters()))
 
 
 def test_shards_are_as_small_as_asked_or_of_one_tensor(tmp_path):
-    save_pretrained(Transformer(ModelConfig(97, 48, 32, 2, 4)), tmp_path, shard_bytes=9000)
+    save_huggingface(Transformer(ModelConfig(97, 48, 32, 2, 4)), tmp_path, shard_bytes=9000)
     for path in tmp_path.glob("*.safetensors"):
         tensors = load_file(path)
         assert len(tensors) == 1 or sum(tensor.nbytes for tensor in tensors.values()) <= 9000
@@ -196,7 +202,7 @@ def test_missing_extra_and_misshapen_tensors_in_one_error(tmp_path):
     tensors["lm_head.weight"] = torch.zeros(98, 32)
     save_file(tensors, tmp_path / "model.safetensors")
     with pytest.raises(ValueError) as caught:
-        load_pretrained(tmp_path)
+        load_huggingface(tmp_path)
     lines = str(caught.value).splitlines()
     assert lines[1:] == [
         "  missing: model.layers.0.self_attn.q_norm.weight",
@@ -209,21 +215,21 @@ def test_a_long_list_of_problems_is_cut(tmp_path):
     built("llama").save_pretrained(tmp_path)
     save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match="and 10 more$"):
-        load_pretrained(tmp_path)
+        load_huggingface(tmp_path)
 
 
 def test_folders_that_are_no_models(tmp_path):
     with pytest.raises(ValueError, match="no readable config.json"):
-        load_pretrained(tmp_path)
+        load_huggingface(tmp_path)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match="no readable config.json"):
-        load_pretrained(tmp_path)
+        load_huggingface(tmp_path)
     (tmp_path / "config.json").write_text(SHAPES["llama"]().to_json_string(use_diff=False))
     with pytest.raises(ValueError, match="neither model.safetensors nor model.safetensors.index.json"):
-        load_pretrained(tmp_path)
+        load_huggingface(tmp_path)
     (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "gone.safetensors"}}')
     with pytest.raises(ValueError, match="files that are missing: gone.safetensors"):
-        load_pretrained(tmp_path)
+        load_huggingface(tmp_path)
 
 
 PLAIN = SHAPES["llama"]().to_dict() | {"rope_parameters": None}
@@ -287,5 +293,5 @@ def test_an_open_vocabulary_and_a_wrong_size(tmp_path):
     with pytest.raises(ValueError, match="vocab_size=None"):
         config_to_huggingface(ModelConfig())
     with pytest.raises(ValueError, match="shard_bytes=0"):
-        save_pretrained(Transformer(BASE), tmp_path, shard_bytes=0)
+        save_huggingface(Transformer(BASE), tmp_path, shard_bytes=0)
     assert list(tmp_path.iterdir()) == []

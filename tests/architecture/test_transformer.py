@@ -1,24 +1,30 @@
 """The whole model against transformers' Llama and GPT-2 with copied weights, and the count against the model."""
 
 import dataclasses
+import json
 import os
 import socket
+from dataclasses import asdict, replace
 from typing import get_args, get_type_hints
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from llmbook.architecture.transformer import (
     ATTENTIONS,
     FEED_FORWARDS,
     NORMS,
     Transformer,
+    build_caches,
+    count_operations,
     count_parameters,
     initialize_weights,
 )
 from llmbook.attention.causal import attention, fused_attention
-from llmbook.preliminaries.settings import ModelConfig
+from llmbook.attention.multihead import MultiHeadAttention
+from llmbook.preliminaries.settings import ExpertConfig, LatentConfig, ModelConfig, RopeConfig
 
 SMALL = ModelConfig(vocab_size=50, context=24, width=32, layers=2, heads=4, ff_width=48)
 GPT2 = dataclasses.replace(SMALL, norm="layer", feed_forward="gelu", positions="learned", bias=True, qk_norm=False)
@@ -256,7 +262,7 @@ def test_tied_embeddings_are_saved_once():
     [
         ({"width": 250}, "width=250"),
         ({"kv_heads": 3}, "kv_heads=3"),
-        ({"width": 36}, "head width, 9"),
+        ({"width": 36}, "head_width=9"),
         ({"attention": "sparse"}, "attention='sparse'"),
         ({"layers": 0}, "layers=0"),
         ({"context": -1}, "context=-1"),
@@ -266,7 +272,7 @@ def test_tied_embeddings_are_saved_once():
         ({"ff_width": 0}, "ff_width=0"),
         ({"norm": "batch"}, "norm='batch'.*rms, layer"),
         ({"feed_forward": "relu"}, "feed_forward='relu'"),
-        ({"positions": "none"}, "positions='none'"),
+        ({"positions": "alibi"}, "positions='alibi'"),
         ({"rope_base": 1.0}, "rope_base=1.0"),
         ({"norm_eps": 0.0}, "norm_eps=0.0"),
         ({"init_std": float("nan")}, "init_std=nan"),
@@ -278,7 +284,7 @@ def test_impossible_shapes(fields, message):
 
 
 def test_odd_head_width_is_fine_without_rope():
-    assert ModelConfig(width=36, positions="learned").head_width == 9
+    assert ModelConfig(width=36, positions="learned").width == 36 and ModelConfig(width=36, positions="none").width == 36
 
 
 @pytest.mark.parametrize("positions", ["rope", "learned"])
@@ -437,7 +443,7 @@ class Slots:
     """A cache of fixed size: the filled part of it is handed out."""
 
     def __init__(self, config, B=2):
-        self.k, self.v = torch.zeros(2, B, config.heads, config.context, config.head_width)
+        self.k, self.v = torch.zeros(2, B, config.heads, config.context, config.width // config.heads)
         self.length = 0
 
     def __call__(self, k, v):
@@ -493,3 +499,237 @@ def test_sharded_weights_start_as_those_of_one_process():
         process.join(60)
         process.kill()
     assert [process.exitcode for process in ranks] == [0, 0]
+
+
+# ---------------------------------------------------------------- by configuration
+
+
+VARIANTS = {
+    "plain": {},
+    "grouped, wide heads": {"kv_heads": 2, "head_width": 16},
+    "latent": {"attention": "latent"},
+    "latent, all widths": {"attention": "latent", "latent": LatentConfig(24, 12, 10, 6, 14)},
+    "window": {"window": 5},
+    "window and sinks": {"window": 5, "sinks": 2},
+    "post-norm": {"norm_place": "post", "norm": "layer"},
+    "experts": {"experts": ExpertConfig(4)},
+    "experts, bent": {"experts": ExpertConfig(3, 1), "feed_forward": "relu2", "bias": True},
+    "deepseek": {
+        "attention": "latent",
+        "latent": LatentConfig(kv_rank=16, q_rank=12),
+        "experts": ExpertConfig(4, shared=2, dense_layers=1, width=24, scoring="sigmoid", scale=2.5),
+        "tie_embeddings": False,
+    },
+    "gelu": {"feed_forward": "gelu_exact", "bias": True},
+    "learned": {"positions": "learned"},
+    "none": {"positions": "none"},
+    "linear": {"rope": RopeConfig("linear", 4.0)},
+    "ntk": {"rope": RopeConfig("ntk", 4.0)},
+    "yarn": {"rope": RopeConfig("yarn", 4.0, slow=0.5, fast=4.0)},
+    "llama3": {"rope": RopeConfig("llama3", 8.0, trained_context=16)},
+    "cap": {"logit_cap": 3.0},
+    "gain": {"qk_gain": True},
+    "scalars": {"stream_scalars": True},
+    "value embeddings": {"value_embeddings": True, "kv_heads": 2},
+    "n-grams": {"ngram_rows": 64},
+    "all extras": {
+        "logit_cap": 9.0,
+        "qk_gain": True,
+        "stream_scalars": True,
+        "value_embeddings": True,
+        "ngram_rows": 64,
+        "window": 7,
+        "tie_embeddings": False,
+    },
+}
+
+
+def variant(name, seed=0):
+    """A small model of a shape, all of whose parameters are random."""
+    config = ModelConfig(**({"vocab_size": 50, "context": 32, "width": 32, "layers": 3, "heads": 4} | VARIANTS[name]))
+    model, draw = Transformer(config), torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=draw) * 0.1)
+    return model.eval()
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_shape_counts_caches_and_learns(name):
+    model = variant(name)
+    config, ids = model.config, torch.randint(50, (2, 20), generator=torch.Generator().manual_seed(1))
+    assert sum(p.numel() for p in model.parameters()) == count_parameters(config)
+    with torch.no_grad():
+        expected = model(ids)
+        for split in ((20,), (7, 13), (1,) * 20, (12, 1, 1, 6)):
+            caches = build_caches(config, 2, 20)
+            parts = [model(part, caches=caches) for part in ids.split(split, dim=1)]
+            torch.testing.assert_close(torch.cat(parts, dim=1), expected, atol=1e-5, rtol=1e-5)
+        changed = ids.clone()
+        changed[:, 11] = (changed[:, 11] + 1) % 50
+        moved = (model(changed) - expected).abs().amax(dim=(0, 2))
+        assert (moved[:11] < 1e-6).all() and moved[11] > 1e-4
+    model.train()(ids).square().mean().backward()
+    idle = {name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()}
+    assert {part for part in idle if ".experts." not in part} == set()
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_operations_by_formula_are_those_counted(name):
+    if "window" in name or "extras" in name:
+        return  # whose blocks leave scores out
+    model = variant(name)
+    explicit = Transformer(model.config, attend=attention).eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        explicit(torch.zeros(2, 20, dtype=torch.int64))
+    assert counter.get_total_flops() == 40 * count_operations(model.config, T=20)
+
+
+def test_published_sizes():
+    qwen3 = ModelConfig(151936, 40960, 1024, 28, 16, kv_heads=8, head_width=128, ff_width=3072)
+    plain = {"qk_norm": False, "tie_embeddings": False}
+    mixtral = ModelConfig(32000, 32768, 4096, 32, 32, kv_heads=8, ff_width=14336, experts=ExpertConfig(8), **plain)
+    assert count_parameters(qwen3) == 596_049_920
+    assert count_parameters(mixtral) == 46_702_792_704
+    assert count_parameters(mixtral, active=True) == 12_879_925_248
+
+
+def rebuilt(model, **changes):
+    other = Transformer(replace(model.config, **changes)).eval()
+    other.load_state_dict(model.state_dict(), strict=False)
+    return other
+
+
+def test_a_window_is_that_mask_and_sinks_stay_in_sight():
+    """With one layer, a token sees what the mask lets through and nothing else."""
+    config = ModelConfig(vocab_size=50, context=32, width=32, layers=1, heads=4, window=5, sinks=2, init_std=0.3)
+    torch.manual_seed(0)
+    model, ids = Transformer(config).eval(), torch.randint(50, (1, 20))
+    with torch.no_grad():
+        expected = model(ids)
+        for place in range(20):
+            changed = ids.clone()
+            changed[:, place] = (changed[:, place] + 1) % 50
+            moved = (model(changed) - expected).abs().amax(dim=(0, 2)) > 1e-6
+            sees = [place <= t and (t - place < 5 or place < 2) for t in range(20)]
+            assert moved.tolist() == sees
+
+
+def test_extras_begin_as_if_they_were_not_there():
+    torch.manual_seed(0)
+    plain = Transformer(ModelConfig(vocab_size=50, context=32, width=32, layers=3, heads=4)).eval()
+    ids = torch.randint(50, (2, 20))
+    with torch.no_grad():
+        for changes in ({"stream_scalars": True}, {"qk_gain": True}, {"ngram_rows": 64}, {"logit_cap": 1e6}):
+            assert torch.allclose(rebuilt(plain, **changes)(ids), plain(ids), atol=1e-5)
+
+
+def test_extras_by_hand():
+    """Each against its formula, on a model of one block."""
+    config = ModelConfig(vocab_size=50, context=32, width=32, layers=1, heads=4, stream_scalars=True, logit_cap=2.0)
+    torch.manual_seed(0)
+    model, ids = Transformer(config).eval(), torch.randint(50, (2, 9))
+    plain = rebuilt(model, stream_scalars=False, logit_cap=None)
+    block, first = model.blocks["0"], model.embedding(ids)
+    with torch.no_grad():
+        block.extras.stream.copy_(torch.tensor([0.5, 2.0]))
+        states = plain.blocks["0"](2.5 * first)
+        logits = plain.norm(states) @ plain.output_weight.T
+        assert torch.allclose(model(ids), 2 * torch.tanh(logits / 2), atol=1e-5)
+
+    valued = rebuilt(plain, value_embeddings=True)
+    with torch.no_grad():
+        valued.blocks["0"].extras.value.fill_(3.0)
+        layer, x = valued.blocks["0"].attention, valued.blocks["0"].attention_norm(first)
+        more = 3 * valued.values.weight[ids]
+        layer_alone = rebuilt(plain).blocks["0"].attention
+        kept = layer_alone.value.forward
+        layer_alone.value.forward = lambda x: kept(x) + more
+        assert torch.allclose(layer(x, more_values=more), layer_alone(x), atol=1e-6)
+        added = first + layer_alone(x)
+        expected = added + plain.blocks["0"].feed_forward(plain.blocks["0"].feed_forward_norm(added))
+        assert torch.allclose(valued(ids, head=lambda states, _: states), plain.norm(expected), atol=1e-5)
+
+
+def test_gain_is_a_factor_of_each_heads_queries():
+    torch.manual_seed(0)
+    layer = MultiHeadAttention(32, 4, qk_gain=True)
+    other = MultiHeadAttention(32, 4)
+    other.load_state_dict({name: tensor for name, tensor in layer.state_dict().items() if name != "gain"})
+    gain, x = torch.tensor([0.5, 1.0, 2.0, -3.0]), torch.randn(2, 7, 32)
+    with torch.no_grad():
+        layer.gain.copy_(gain)
+        other.query.weight.mul_(gain.repeat_interleave(8)[:, None])
+        assert torch.allclose(layer(x), other(x), atol=1e-5)
+
+
+def test_post_norm_by_hand():
+    config = ModelConfig(vocab_size=50, context=32, width=32, layers=2, heads=4, norm_place="post", norm="layer")
+    torch.manual_seed(0)
+    model, ids = Transformer(config).eval(), torch.randint(50, (2, 9))
+    with torch.no_grad():
+        x = model.embedding(ids)
+        for block in model.blocks.values():
+            x = F.layer_norm(x + block.attention(x), (32,), block.attention_norm.weight, block.attention_norm.bias, 1e-6)
+            x = F.layer_norm(x + block.feed_forward(x), (32,), block.feed_forward_norm.weight, block.feed_forward_norm.bias, 1e-6)
+        assert torch.allclose(model(ids), x @ model.output_weight.T, atol=1e-5)
+        assert isinstance(model.norm, torch.nn.Identity)
+
+
+def test_a_capped_model_is_loud_with_a_head_that_knows_no_cap():
+    model, ids = variant("cap"), torch.zeros(1, 4, dtype=torch.int64)
+    with pytest.raises(TypeError):
+        model(ids, head=lambda states, weight: states @ weight.T)
+    assert model(ids).abs().max() < 3
+
+
+def test_bytes_of_latent_caches():
+    config = variant("deepseek").config
+    assert sum(cache.nbytes for cache in build_caches(config, 2, 10)) == 3 * 2 * 10 * (16 + 4) * 4
+
+
+@pytest.mark.parametrize("name", ["deepseek", "all extras", "experts"])
+def test_a_model_from_the_meta_device_is_ready_after_initialization(name):
+    config = variant(name).config
+    torch.manual_seed(3)
+    expected = Transformer(config)
+    with torch.device("meta"):
+        model = Transformer(config)
+    model.to_empty(device="cpu")
+    for tensor in [*model.parameters(), *model.buffers()]:
+        tensor.data.fill_(7.0)
+    torch.manual_seed(3)
+    fresh = Transformer(config)  # takes the same numbers from the generator first
+    torch.manual_seed(4)
+    initialize_weights(model, config.init_std, config.init_std / (2 * config.layers) ** 0.5)
+    torch.manual_seed(4)
+    initialize_weights(fresh, config.init_std, config.init_std / (2 * config.layers) ** 0.5)
+    for (a, x), (b, y) in zip(model.state_dict().items(), fresh.state_dict().items(), strict=True):
+        assert a == b and torch.equal(x, y)
+    assert expected.state_dict().keys() == model.state_dict().keys()
+
+
+def test_settings_of_a_shape_survive_json():
+    for name in VARIANTS:
+        config = variant(name).config
+        assert ModelConfig(**json.loads(json.dumps(asdict(config)))) == config
+
+
+@pytest.mark.parametrize("name", ["window", "qk_gain", "value_embeddings", "bias"])
+def test_what_latent_attention_has_not(name):
+    with pytest.raises(ValueError, match=f"{name}=.*latent attention has none"):
+        ModelConfig(attention="latent", **{name: 3 if name == "window" else True})
+
+
+def test_caches_of_another_number_are_refused():
+    model, ids = variant("n-grams"), torch.zeros(1, 4, dtype=torch.int64)
+    with pytest.raises(ValueError, match="3 caches for 4 layers"):
+        model(ids, caches=build_caches(model.config, 1, 8)[:-1])
+
+
+def test_routers_are_tables_to_the_optimizers():
+    model = variant("experts")
+    assert {name for name, module in model.named_modules() if getattr(module, "parameter_group", "") == "tables"} == {
+        "embedding.tokens",
+        *(f"blocks.{layer}.feed_forward.router" for layer in range(3)),
+    }

@@ -28,7 +28,7 @@ def build_model(**changes):
 
 def build_caches(model, batch, capacity=24, **options):
     config = model.config
-    shape = (batch, config.kv_heads or config.heads, capacity, config.head_width)
+    shape = (batch, config.kv_heads or config.heads, capacity, config.width // config.heads)
     return [KVCache(*shape, **options) for _ in range(config.layers)]
 
 
@@ -257,6 +257,7 @@ def test_messages():
     cache = KVCache(2, 1, 4, 2)
     for call, message in (
         (lambda: KVCache(2, 1, -1, 2), r"\(2, 1, -1, 2, 2\).*negative"),
+        (lambda: kv_cache_bytes(1, 1, -3, 1), r"\(1, 1, -3, 1, 1, 2\) of caches: none may be negative"),
         (lambda: cache.truncate(1), "length 1: this cache holds 0 positions"),
         (lambda: cache.truncate(-1), "length -1"),
         (lambda: cache.select([2]), r"row 2: this cache has rows 0 \.\. 1"),
@@ -289,4 +290,4 @@ def test_compiles_without_a_break():
     parts = [compiled(x[:, :3], cache=cache)]
     parts += [compiled(x[:, t : t + 1], cache=cache) for t in range(3, 8)]
     torch.testing.assert_close(torch.cat(parts, 1), layer(x), rtol=0, atol=1e-5)
-    assert counter.frame_count <= 4  # prefill, two steps, and one for every further length
+    assert counter.frame_count <= 3  # the prompt, the first single token, and one for every further length

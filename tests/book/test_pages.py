@@ -33,6 +33,7 @@ def module_pages() -> list[str]:
 TOC = toc.entries()
 CHAPTERS = toc.chapters()
 NOTEBOOKS = toc.notebooks()
+EXPORTING = [notebook for notebook in NOTEBOOKS if toc.exports(notebook)]
 PAGES = [*TOC, *module_pages(), "search", "genindex", "py-modindex"]
 # A word that a reader of the chapter would look for, and that its pages must come up under.
 TERMS = {"00_preliminaries": "atomic", "01_data": "MinHash", "02_tokenization": "merges", "03_attention": "softmax",
@@ -245,7 +246,7 @@ def test_search_finds_a_term_of_the_chapter(page, book, chapter):
 
 
 @needs_chromium
-@pytest.mark.parametrize("notebook", NOTEBOOKS)
+@pytest.mark.parametrize("notebook", EXPORTING)
 def test_badge_leads_to_the_module(page, book, notebook):
     page.goto((book / f"{notebook}.html").as_uri())
     badges = page.locator(".llmbook-export a")
@@ -278,7 +279,7 @@ def test_directives_of_the_exporter_are_not_shown(book):
 
 
 def test_a_notebooks_page_shows_the_code_of_its_module(book):
-    for notebook in NOTEBOOKS:
+    for notebook in EXPORTING:
         shown = set(re.findall(r"^(?:async )?((?:def|class) \w+)", code_of(book / f"{notebook}.html"), flags=re.M))
         module = ROOT / "llmbook" / f"{toc.module_of(notebook).replace('.', '/')}.py"
         missing = [definition for definition in definitions(module) if definition not in shown]
@@ -334,7 +335,7 @@ def test_the_reference_holds_every_public_function_and_class(book):
         objects |= dict.fromkeys(
             re.findall(r'<dt class="sig[^"]*"[^>]*\sid="(llmbook[^"]+)"', page.read_text(encoding="utf-8")), page
         )
-    for notebook in NOTEBOOKS:
+    for notebook in EXPORTING:
         module = toc.module_of(notebook)
         for definition in definitions(ROOT / "llmbook" / f"{module.replace('.', '/')}.py"):
             name = definition.split()[1]

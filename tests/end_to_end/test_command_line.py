@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import operator
 import os
 import re
 import shutil
@@ -29,7 +30,7 @@ from llmbook.end_to_end.command_line import (
     _value_of,
     main,
 )
-from llmbook.preliminaries.settings import PRESETS, CorpusConfig, ModelConfig
+from llmbook.preliminaries.settings import PRESETS, CorpusConfig, ExpertConfig, ModelConfig, RopeConfig
 from llmbook.preliminaries.workspace import Workspace
 
 ROOT = Path(llmbook.__file__).parent
@@ -126,7 +127,8 @@ def values(name, default, hint):
         number = {"seed": 7, "top_k": 3}.get(name, 2 * default if default else 2)
         return [str(number)], number
     if kind is float:
-        return [str(default / 2 if default else 0.5)], default / 2 if default else 0.5
+        number = 4.0 if name == "factor" else default / 2 if default else 0.5
+        return [str(number)], number
     word = {"pattern": "gpt4"}.get(name, "some")
     return [word], kind(word)
 
@@ -139,9 +141,18 @@ def cases():
             if parameter.name not in sections and parameter.kind != parameter.POSITIONAL_ONLY:
                 yield name, None, parameter.name, parameter.default, hints[parameter.name]
         for section, config in sections.items():
-            kinds = typing.get_type_hints(type(config))
-            for field in dataclasses.fields(config):
-                yield name, section, field.name, getattr(config, field.name), kinds[field.name]
+            yield from ((name, section, *setting) for setting in settings_of(config))
+
+
+def settings_of(config, outer=""):
+    """Name, default and type of each setting, those of inner sections with a dot."""
+    kinds = typing.get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from settings_of(value, f"{outer}{field.name}.")
+        elif field.name != "sinks":  # which need a window
+            yield f"{outer}{field.name}", value, kinds[field.name]
 
 
 @pytest.mark.parametrize(
@@ -149,19 +160,20 @@ def cases():
 )
 def test_every_option_in_both_forms(name, section, field, default, hint, monkeypatch):
     monkeypatch.setattr(command_line, "_earlier_corpus", lambda options: {})
-    words, expected = values(field, default, hint)
+    words, expected = values(field.split(".")[-1], default, hint)
     if (section, field) == ("model", "vocab_size"):
         words, expected = ["4096"], 4096
-    option = field.replace("_", "-")
+    inner, dot, option = field.replace("_", "-").rpartition(".")
     if isinstance(default, bool) and default:
         option = f"no-{option}"
+    option = inner + dot + option
     forms = [f"--{section}.{option}" if section else f"--{option}"]
     if (section, field) != ("model", "vocab_size"):  # whose short form is the tokenizer's
         forms.append(f"--{option}")
     for form in [*forms, *(form.replace("-", "_").replace("__", "--", 1) for form in forms)]:
         _, options = _arguments(name, [form, *words])
-        found = getattr(options[section], field) if section else options[field]
-        assert found == expected and (found != default or hint == typing.Literal["multihead"] or expected == default)
+        found = operator.attrgetter(field)(options[section]) if section else options[field]
+        assert found == expected and (found != default or expected == default)
         if len(words) == 1:
             _, again = _arguments(name, [f"{form}={words[0]}"])
             assert again == options
@@ -170,11 +182,22 @@ def test_every_option_in_both_forms(name, section, field, default, hint, monkeyp
 def test_short_forms_that_two_sections_share():
     for name in COMMANDS:
         sections = _sections(_outline(name)).items()
-        fields = [field.name for _, config in sections for field in dataclasses.fields(config)]
+        fields = [field for _, config in sections for field, _, _ in settings_of(config)]
         assert {field for field in fields if fields.count(field) > 1} <= {"vocab_size"}
         own = inspect.signature(_outline(name)).parameters.keys() - {section for section, _ in sections}
         assert not own & {*fields, "preset"}
     assert _options(_outline("pretrain"))["--vocab-size"] == "--tokenizer.vocab-size"
+
+
+def test_settings_of_inner_sections_and_those_that_need_another(monkeypatch):
+    monkeypatch.setattr(command_line, "_earlier_corpus", lambda options: {})
+    words = ["--experts.count", "4", "--model.experts.no-renormalize", "--window=9", "--sinks", "2", "--rope.scaling=yarn"]
+    _, options = _arguments("pretrain", words)
+    assert options["model"].experts == ExpertConfig(4, renormalize=False)
+    assert (options["model"].window, options["model"].sinks, options["model"].rope) == (9, 2, RopeConfig("yarn"))
+    for wrong in ("--sinks", "--count", "--model.experts"):
+        with pytest.raises((command_line._UsageError, SystemExit)):
+            _arguments("pretrain", [wrong, "2"])
 
 
 def test_a_preset_replaces_the_defaults_of_all_sections(monkeypatch):
@@ -235,7 +258,7 @@ def test_words_are_told_from_options():
         "--foo",
         "-x",
     ]
-    assert _full_words("generate", ["--top_k=3", "--seed", "-1"], ways) == ["--top-k=3", "--seed", "-1"]
+    assert _full_words("generate", ["--top_k=3", "--seed", "-1"], ways) == ["--sampling.top-k=3", "--seed", "-1"]
     assert _value_of("--a", ["--a", "1", "--a=2", "b"]) == "2" and _value_of("--a", ["b"]) is None
     assert _nearest("--sede", ["--seed", "--top-k"]) == "; did you mean --seed?" and _nearest("zzz", ["seed"]) == ""
 
@@ -264,10 +287,10 @@ def test_help_shows_every_option_with_type_and_default(command, capsys):
     assert text.count("(default:") == len(ways - switches) + kinds.count(inspect.Parameter.POSITIONAL_ONLY)
     for section, config in _sections(outline).items():
         assert f"{section} options" in text
-        for field in dataclasses.fields(config):
-            name = field.name.replace("_", "-")
+        for field, _, _ in settings_of(config):
+            name = field.replace("_", "-")
             help_text = text.split(f"--{section}.{name}")[-1].split("(default:")[0]
-            assert len(help_text.split()) > 1, f"{section}.{field.name} has no help: write a comment behind the field"
+            assert len(help_text.split()) > 1, f"{section}.{field} has no help: write a comment behind the field"
 
 
 def test_the_overview_names_all_commands(capsys):

@@ -143,6 +143,10 @@ def law1_modules(book: Book) -> list[str]:
         if len(parts) != 2 or not all(re.fullmatch(r"\d\d_[a-z][a-z0-9_]*", part) for part in parts):
             found.append(f"{notebook.path}: name it chapters/NN_folder/NN_name.ipynb, in lower case with underscores")
         declared = [(cell, value) for cell in notebook.cells for name, value in cell.directives if name == "default_exp"]
+        if not toc.exports(notebook.path):
+            marked = [cell for cell in notebook.cells if cell.directives]
+            found += [f"{notebook.at(cell)}: a notebook numbered 00 exports nothing; give it another number" for cell in marked]
+            continue
         if len(declared) != 1:
             found.append(f"{notebook.path}: has {len(declared)} `#| default_exp` lines; exactly one names the module")
         for cell, value in declared:
@@ -166,7 +170,7 @@ def law1_modules(book: Book) -> list[str]:
         found += [message for cell in notebook.cells if cell.exported for message in _patches(notebook, cell)]
         if not any(cell.exported for cell in notebook.cells):
             found.append(f"{notebook.path}: exports nothing; mark the cells of its module with `#| export`")
-    with_notebook = {notebook.module: notebook.path for notebook in book.notebooks}
+    with_notebook = {notebook.module: notebook.path for notebook in book.notebooks if toc.exports(notebook.path)}
     modules = set(book.modules())
     for module in sorted(modules - with_notebook.keys()):
         found.append(f"llmbook/{module.replace('.', '/')}.py has no notebook; write one, or remove it with `make export`")
@@ -226,7 +230,8 @@ def law2_order(book: Book) -> list[str]:
             found.append(f"_toc.yml: {entry} does not exist; write it or remove the line")
     for entry in sorted({entry for entry in book.toc if book.toc.count(entry) > 1}):
         found.append(f"_toc.yml: {entry} is listed twice; keep one")
-    place = {notebook.module: book.order[notebook.path] for notebook in book.notebooks if notebook.path in book.order}
+    exporting = [notebook for notebook in book.notebooks if toc.exports(notebook.path)]
+    place = {notebook.module: book.order[notebook.path] for notebook in exporting if notebook.path in book.order}
     known = {notebook.module for notebook in book.notebooks}
     for notebook in book.notebooks:
         found += _broken_cells(notebook)
@@ -244,6 +249,8 @@ def law2_order(book: Book) -> list[str]:
                     found.append(f"{notebook.at(cell)}: imports its own module; the notebook defines these names itself")
                 elif module not in place:
                     found.append(f"{notebook.at(cell)}: imports llmbook.{module}, which no notebook of _toc.yml exports")
+                elif not toc.exports(notebook.path):
+                    continue  # nothing can depend on it, so it may show what comes later
                 elif notebook.path in book.order and place[module] >= book.order[notebook.path]:
                     found.append(
                         f"{notebook.at(cell)}: imports llmbook.{module}, whose notebook stands later in _toc.yml; move one of "

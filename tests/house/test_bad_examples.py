@@ -133,6 +133,29 @@ def test_law1_fails_on_a_notebook_that_exports_nothing(good, book_of):
     only(laws.law1_modules(book_of(good)), "exports nothing", "does not exist")
 
 
+PAGE = "chapters/02_second/00_page.ipynb"
+TOC_WITH_PAGE = TOC.replace("  - file: chapters/02_second/01_user\n", f"  - file: {PAGE}\n  - file: chapters/02_second/01_user\n")
+
+
+def test_a_notebook_numbered_00_has_no_module_and_may_show_what_comes_later(good, book_of):
+    good[PAGE] = [code("from llmbook.second.user import fourth_root"), code("assert fourth_root(16.0) == 2")]
+    book = book_of(good, TOC_WITH_PAGE, export=True)
+    assert "second.page" not in book.modules()
+    assert laws.law1_modules(book) == laws.law2_order(book) == laws.law4_export(book) == []
+
+
+@pytest.mark.parametrize("source", ["#| export\nx = 1", "#| default_exp second.page"])
+def test_law1_fails_on_a_notebook_numbered_00_that_exports(good, book_of, source):
+    good[PAGE] = [code(source), code("1 + 1")]
+    only(laws.law1_modules(book_of(good, TOC_WITH_PAGE)), "cell 1", "numbered 00 exports nothing")
+
+
+def test_law2_fails_on_the_import_of_a_notebook_numbered_00(good, book_of):
+    good[PAGE] = [code("1 + 1")]
+    good[USER][1] = code("#| export\nfrom llmbook.first.base import root\nfrom llmbook.second.page import x")
+    only(laws.law2_order(book_of(good, TOC_WITH_PAGE)), "llmbook.second.page, which no notebook")
+
+
 def test_law1_fails_on_a_module_without_notebook(good, book_of):
     book = book_of(good, export=True)
     (book.root / "llmbook" / "first" / "stray.py").write_text("x = 1\n")

@@ -7,7 +7,7 @@ import json
 import math
 import subprocess
 import sys
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 
 import pytest
 from hypothesis import given, settings
@@ -18,8 +18,12 @@ from llmbook.preliminaries.settings import (
     END_OF_TEXT,
     PRESETS,
     CorpusConfig,
+    ExpertConfig,
+    LatentConfig,
     ModelConfig,
+    RopeConfig,
     Run,
+    SamplingConfig,
     ShardConfig,
     TokenizerConfig,
     TrainConfig,
@@ -58,17 +62,43 @@ DEFAULTS = {
         "layers": 6,
         "heads": 4,
         "kv_heads": None,
+        "head_width": None,
         "ff_width": None,
         "rope_base": 10000.0,
+        "rope": RopeConfig(),
         "qk_norm": True,
         "tie_embeddings": True,
         "attention": "multihead",
+        "latent": LatentConfig(),
+        "window": None,
+        "sinks": 0,
         "norm": "rms",
+        "norm_place": "pre",
         "feed_forward": "swiglu",
+        "experts": ExpertConfig(),
         "positions": "rope",
         "bias": False,
         "norm_eps": 1e-6,
         "init_std": 0.02,
+        "logit_cap": None,
+        "qk_gain": False,
+        "stream_scalars": False,
+        "value_embeddings": False,
+        "ngram_rows": 0,
+    },
+    "model.rope": {"scaling": "none", "factor": 1.0, "trained_context": None, "slow": None, "fast": None},
+    "model.latent": {"kv_rank": None, "q_rank": None, "nope_width": None, "rope_width": None, "value_width": None},
+    "model.experts": {
+        "count": 0,
+        "per_token": 2,
+        "shared": 0,
+        "width": None,
+        "dense_layers": 0,
+        "scoring": "softmax",
+        "renormalize": True,
+        "scale": 1.0,
+        "capacity_factor": None,
+        "balance": 0.01,
     },
     "training": {
         "steps": 500,
@@ -102,6 +132,8 @@ SECTIONS = {
     "model": ModelConfig,
     "training": TrainConfig,
 }
+NESTED = {"model.rope": RopeConfig, "model.latent": LatentConfig, "model.experts": ExpertConfig}
+ALL = SECTIONS | NESTED
 
 
 # ---------------------------------------------------------------- defaults and keys
@@ -109,7 +141,8 @@ SECTIONS = {
 
 def test_a_changed_default_comes_with_a_new_version():
     assert {part.name: type(part.default) for part in fields(Run)} == SECTIONS
-    for name, section in SECTIONS.items():
+    assert {f"model.{part.name}": type(part.default) for part in fields(ModelConfig) if is_dataclass(part.default)} == NESTED
+    for name, section in ALL.items():
         found = {True: {}, False: {}}
         for spec in fields(section):
             found[spec.metadata.get("keyed", True)][spec.name] = getattr(section(), spec.name)
@@ -146,14 +179,22 @@ OTHER = {
     "width": 264,
     "heads": 2,
     "kv_heads": 2,
+    "head_width": 8,
+    "attention": "latent",
+    "norm_place": "post",
+    "scaling": "yarn",
+    "factor": 2.0,
+    "rope_width": 4,
+    "scoring": "sigmoid",
 }
 OF_TYPE = {str: "other", int: 3, float: 0.5, tuple: (END_OF_TEXT, "xx"), type(None): 1}
 NAMES = [(section, name) for table in (DEFAULTS, UNKEYED) for section in table for name in table[section]]
+NAMES = [(section, name) for section, name in NAMES if name != "sinks" and f"model.{name}" not in NESTED]
 
 
-@pytest.mark.parametrize("section, name", [names for names in NAMES if names != ("model", "attention")])  # which has no choice yet
+@pytest.mark.parametrize("section, name", NAMES)
 def test_each_setting_names_the_result_exactly_if_it_is_keyed(section, name):
-    default = SECTIONS[section]()
+    default = ALL[section]()
     value = getattr(default, name)
     other = not value if isinstance(value, bool) else OTHER.get(name, OF_TYPE[type(value)])
     changed = replace(default, **{name: other})
@@ -194,12 +235,17 @@ def wrong_values():
         CorpusConfig: ["limit", "tasks", "repeated_lines"],
         TokenizerConfig: ["vocab_size"],
         ShardConfig: ["held_out_percent"],
-        ModelConfig: ["vocab_size", "context", "width", "layers", "heads", "kv_heads", "ff_width"],
+        ModelConfig: ["vocab_size", "context", "width", "layers", "heads", "kv_heads", "ff_width", "head_width", "window"],
+        RopeConfig: ["trained_context"],
+        LatentConfig: ["kv_rank", "q_rank", "nope_width", "rope_width", "value_width"],
+        ExpertConfig: ["per_token", "width"],
         TrainConfig: ["steps", "batch_size", "micro_batch_size", "evaluate_every", "evaluation_windows"],
     }.items():
         yield from ((section, name, value) for name in names for value in WHOLE)
     for section, names in {
-        ModelConfig: ["norm_eps", "init_std"],
+        ModelConfig: ["norm_eps", "init_std", "logit_cap"],
+        RopeConfig: ["factor", "slow", "fast"],
+        ExpertConfig: ["scale", "capacity_factor"],
         TrainConfig: ["learning_rate", "table_learning_rate", "clip_norm", "minutes", "checkpoint_seconds"],
     }.items():
         yield from ((section, name, value) for name in names for value in NUMBER)
@@ -216,7 +262,19 @@ def wrong_values():
         (ModelConfig, "heads", [256]),  # a head width of 1 has no pairs
         (ModelConfig, "kv_heads", [3, 8]),
         (ModelConfig, "rope_base", [1, 0.5, 0, -1, NAN, INF]),
-        (ModelConfig, "attention", ["latent", None]),
+        (ModelConfig, "attention", ["linear", None]),
+        (ModelConfig, "norm_place", ["both"]),
+        (ModelConfig, "sinks", [-1, 1.5, 2]),  # without a window
+        (ModelConfig, "ngram_rows", [-1, 0.5]),
+        (ModelConfig, "head_width", [7]),
+        (RopeConfig, "scaling", ["dynamic"]),
+        (RopeConfig, "factor", [0.5]),
+        (LatentConfig, "rope_width", [3]),
+        (ExpertConfig, "count", [-1, 1.5, 1]),  # fewer than per_token
+        (ExpertConfig, "shared", [-1]),
+        (ExpertConfig, "dense_layers", [-1]),
+        (ExpertConfig, "scoring", ["tanh"]),
+        (ExpertConfig, "balance", [-1.0, NAN, INF]),
         (ModelConfig, "norm", ["batch"]),
         (ModelConfig, "feed_forward", ["relu"]),
         (ModelConfig, "positions", ["alibi"]),
@@ -229,6 +287,11 @@ def wrong_values():
         (TrainConfig, "parallel", ["tp"]),
         (TrainConfig, "final_fraction", [-0.1, 1.1, NAN, INF]),
         (TrainConfig, "weight_decay", [-1, NAN, INF]),
+        (SamplingConfig, "temperature", [-1, -1e-9, NAN, INF, True, None, "1"]),
+        (SamplingConfig, "top_k", [0, -3, 2.5, True]),
+        (SamplingConfig, "top_p", [0, -0.1, 1.0001, 90, NAN, True]),
+        (SamplingConfig, "min_p", [0, -0.1, 1.0001, NAN, True]),
+        (SamplingConfig, "repetition_penalty", [0, -1, NAN, INF, None]),
     ]:
         yield from ((section, name, value) for value in values)
 
@@ -255,13 +318,15 @@ def test_an_impossible_value_is_one_line_with_field_value_and_way_out(section, n
         lambda: ShardConfig(50),
         lambda: TokenizerConfig(257, special_tokens=[END_OF_TEXT]),
         lambda: Run(model=ModelConfig(vocab_size=4096)),
+        lambda: SamplingConfig(temperature=0, top_k=1, top_p=1, min_p=1.0, repetition_penalty=0.5),
+        lambda: SamplingConfig(temperature=1e300, top_k=10**9, top_p=1e-9, min_p=1e-9),
     ],
 )
 def test_possible_values_at_the_border_are_accepted(fine):
     fine()
 
 
-@pytest.mark.parametrize("section", [*SECTIONS.values(), Run])
+@pytest.mark.parametrize("section", [*SECTIONS.values(), Run, SamplingConfig])
 def test_unknown_names_and_changes_in_place_are_refused(section):
     with pytest.raises(TypeError, match="no_such_setting"):
         section(no_such_setting=1)

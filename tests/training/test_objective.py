@@ -133,3 +133,28 @@ def test_perplexity_and_bits():
     assert bits_per_byte(8 * math.log(2) * 10, 10) == pytest.approx(8)
     with pytest.raises(ValueError, match="at least one byte"):
         bits_per_byte(1.0, 0)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 100])
+def test_a_cap_bends_logits_and_gradients(chunk):
+    draw = torch.Generator().manual_seed(0)
+    hidden, weight = torch.randn(7, 5, generator=draw), torch.randn(11, 5, generator=draw)
+    targets = torch.tensor([3, 0, -100, 10, 5, 5, -100])
+    leaves = [x.double().requires_grad_() for x in (hidden, weight)]
+    F.cross_entropy(2 * torch.tanh(leaves[0] @ leaves[1].T / 2), targets, reduction="sum").backward()
+    ours = [x.clone().requires_grad_() for x in (hidden, weight)]
+    loss, count = linear_cross_entropy(*ours, targets, rows=chunk, cap=2.0)
+    loss.backward()
+    assert count == 5
+    for mine, theirs in zip(ours, leaves, strict=True):
+        torch.testing.assert_close(mine.grad.double(), theirs.grad, atol=1e-5, rtol=1e-5)
+
+
+def test_a_capped_model_is_trained_with_its_cap():
+    torch.manual_seed(0)
+    model = Transformer(ModelConfig(vocab_size=30, context=8, width=16, layers=1, heads=2, logit_cap=0.5, init_std=1.0))
+    inputs, targets = torch.randint(30, (2, 8)), torch.randint(30, (2, 8))
+    total, count = next_token_loss(model, (inputs, targets))
+    expected = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten(), reduction="sum")
+    assert count == 16 and model(inputs).abs().max() <= 0.5
+    torch.testing.assert_close(total, expected)

@@ -10,7 +10,7 @@ import torch
 
 import llmbook.training.pretraining as module
 from llmbook.architecture.transformer import Transformer
-from llmbook.preliminaries.settings import PRESETS, CorpusConfig, ModelConfig
+from llmbook.preliminaries.settings import PRESETS, CorpusConfig, ExpertConfig, ModelConfig
 from llmbook.preliminaries.workspace import Workspace, WorkspaceBusy, WorkspaceError
 from llmbook.training.pretraining import (
     _is_done,
@@ -174,6 +174,47 @@ def test_the_newest_of_another_kind_is_not_the_base_model(done):
 def test_devices_that_are_not_there(device):
     with pytest.raises(ValueError, match="give cpu, or cuda where PyTorch finds a GPU"):
         check_device(device)
+
+
+OPTIONS = {
+    "latent, experts": {"attention": "latent", "experts": ExpertConfig(4, shared=1, dense_layers=1, scoring="sigmoid")},
+    "all extras": {
+        "logit_cap": 15.0,
+        "qk_gain": True,
+        "stream_scalars": True,
+        "value_embeddings": True,
+        "ngram_rows": 500,
+        "window": 9,
+        "sinks": 1,
+    },
+    "post-norm, squared ReLU": {"norm_place": "post", "norm": "layer", "feed_forward": "relu2", "bias": True},
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_kind_of_model_is_trained_stored_and_found_again(done, small, name):
+    workspace, _ = done
+    run = replace(small, model=replace(small.model, **OPTIONS[name]))
+    artifact = pretrain(workspace, run, progress=False)
+    summary = json.loads(artifact.file("summary.json").read_text())
+    assert 0 < summary["held_out_bits_per_byte"] < 6
+    model = load_model(artifact.path)
+    assert model.config == replace(run.model, vocab_size=320)
+    assert pretrain(workspace, run, progress=False).path == artifact.path
+
+
+def test_experts_are_trained_with_the_balancing_loss(done, small, tmp_path):
+    workspace, _ = done
+    seen = {}
+    for balance in (0.0, 0.5):
+        shape = replace(small.model, vocab_size=320, experts=ExpertConfig(4, balance=balance))
+        _, shards = prepare_shards(workspace, small)
+        folder = tmp_path / str(balance)
+        folder.mkdir()
+        trainer = module._language_model_trainer(shards, shape, small.training, folder, World(), False)
+        inputs = torch.randint(320, (4, 32), generator=torch.Generator().manual_seed(0))
+        seen[balance] = trainer.loss(trainer.model, (inputs, inputs))[0] / inputs.numel()
+    assert 0.4 < seen[0.5] - seen[0.0] < 0.5 * 2 * 4  # per layer, from balance to balance * E
 
 
 def test_models_are_saved_whole(tmp_path):
