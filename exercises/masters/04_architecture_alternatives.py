@@ -414,8 +414,10 @@ def route(z, top_k, top_p, min_p):
         kept = few
     if min_p is not None:
         kept = [i for i in kept if weight[i] >= min_p]
-    total = math.fsum(weight[i] for i in kept)
-    return [weight[i] / total if i in set(kept) else 0.0 for i in range(len(z))]
+    total, row = math.fsum(weight[i] for i in kept), [0.0] * len(z)
+    for i in kept:
+        row[i] = weight[i] / total
+    return row
 
 
 def next_probabilities(logits, temperature=1.0, top_k=None, top_p=None, min_p=None):
